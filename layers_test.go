@@ -204,8 +204,8 @@ func allowsLibrary(libraries []string, imported string) bool {
 // matches reports whether the path is the pattern, or lies at or below it where
 // the pattern ends in "...".
 func matches(pattern, p string) bool {
-	below, any := strings.CutSuffix(pattern, "...")
-	if !any {
+	below, open := strings.CutSuffix(pattern, "...")
+	if !open {
 		return pattern == p
 	}
 	return strings.HasPrefix(p+"/", below)
