@@ -1,0 +1,310 @@
+package crdt
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cartwheel-db/cartwheel/crdt/pack"
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+// Entry is what an increment puts: the running totals of its actor. Its actor
+// and seq are those of the dot it lives under, and the totals never restart
+// while the actor lives, whatever is reset meanwhile.
+type Entry struct{ P, N Total }
+
+// Component is how far a reset saw one actor: its newest seq and the totals
+// there.
+type Component struct {
+	Actor dvv.Actor
+	Seq   uint64
+	Entry
+}
+
+// Reset is what a reset of a counter puts: a component per actor, by actor.
+type Reset []Component
+
+// Void takes back one application of an operation that was applied twice. It is
+// keyed by the voided dot, so that two replicas that mint the same void count
+// once.
+type Void struct {
+	Voided dvv.Dot
+	Winner dvv.Dot // the smallest dot of the operation when the void was minted
+	Op     Operation
+	Delta  int64
+}
+
+// Payload encodes e.
+func (e Entry) Payload() Payload {
+	return e.N.append(e.P.append(append(make([]byte, 0, 40), byte(KindEntry))))
+}
+
+// DecodeEntry reads the payload of an increment.
+func DecodeEntry(p Payload) (Entry, error) {
+	r := p.body(KindEntry)
+	e := Entry{P: readTotal(r), N: readTotal(r)}
+	return e, r.Close()
+}
+
+func (e Entry) String() string { return fmt.Sprintf("+%v-%v", e.P, e.N) }
+
+// Payload encodes z, which must be sorted by actor.
+func (z Reset) Payload() Payload {
+	b := pack.AppendArray([]byte{byte(KindReset)}, len(z))
+	for _, c := range z {
+		b = pack.AppendUint(b, uint64(c.Actor))
+		b = pack.AppendUint(b, c.Seq)
+		b = c.N.append(c.P.append(b))
+	}
+	return b
+}
+
+// DecodeReset reads the payload of a reset.
+func DecodeReset(p Payload) (Reset, error) {
+	r := p.body(KindReset)
+	n := r.Array()
+	z := make(Reset, 0, n)
+	for i := range n {
+		c := Component{Actor: dvv.Actor(r.Uint()), Seq: r.Uint(), Entry: Entry{P: readTotal(r), N: readTotal(r)}}
+		if i > 0 && c.Actor <= z[i-1].Actor {
+			r.Fail("components of a reset out of order")
+		}
+		z = append(z, c)
+		if r.Err() != nil {
+			break
+		}
+	}
+	return z, r.Close()
+}
+
+func (z Reset) String() string {
+	var b strings.Builder
+	b.WriteString("reset{")
+	for i, c := range z {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		fmt.Fprintf(&b, "%v:%v", dvv.Dot{Actor: c.Actor, Seq: c.Seq}, c.Entry)
+	}
+	return b.String() + "}"
+}
+
+// Payload encodes v.
+func (v Void) Payload() Payload {
+	b := append(make([]byte, 0, 80), byte(KindVoid))
+	b = appendDot(appendDot(b, v.Voided), v.Winner)
+	return pack.AppendInt(appendOperation(b, v.Op), v.Delta)
+}
+
+// DecodeVoid reads the payload of a void.
+func DecodeVoid(p Payload) (Void, error) {
+	r := p.body(KindVoid)
+	v := Void{Voided: readDot(r), Winner: readDot(r), Op: readOperation(r), Delta: r.Int()}
+	return v, r.Close()
+}
+
+func (v Void) String() string { return fmt.Sprintf("void %v of %+d", v.Voided, v.Delta) }
+
+// Tally is a counter's row, decoded: what is needed to read it, to increment it
+// and to reset it.
+type Tally struct {
+	newest map[dvv.Actor]Component // newest live entry of each actor
+	floor  map[dvv.Actor]Component // highest component over all live resets
+	voids  map[dvv.Dot]Void
+	live   []Live
+}
+
+// Tally decodes the row of a counter.
+func (r Row) Tally() (*Tally, error) {
+	t := &Tally{
+		newest: make(map[dvv.Actor]Component, len(r.Live)),
+		floor:  map[dvv.Actor]Component{},
+		voids:  map[dvv.Dot]Void{},
+		live:   r.Live,
+	}
+	for _, l := range r.Live {
+		if err := t.add(l); err != nil {
+			return nil, fmt.Errorf("counter under %v: %w", l.Dot, err)
+		}
+	}
+	return t, nil
+}
+
+func (t *Tally) add(l Live) error {
+	switch l.Payload.Kind() {
+	case KindEntry:
+		e, err := DecodeEntry(l.Payload)
+		if err != nil {
+			return err
+		}
+		raise(t.newest, Component{l.Dot.Actor, l.Dot.Seq, e})
+	case KindReset:
+		z, err := DecodeReset(l.Payload)
+		if err != nil {
+			return err
+		}
+		for _, c := range z {
+			raise(t.floor, c)
+		}
+	case KindVoid:
+		v, err := DecodeVoid(l.Payload)
+		if err != nil {
+			return err
+		}
+		// Two replicas may name different winners for the same loser; the
+		// smaller one is the one that both would name in the end.
+		if w, ok := t.voids[v.Voided]; !ok || v.Winner.Less(w.Winner) {
+			t.voids[v.Voided] = v
+		}
+	default:
+		return fmt.Errorf("%w: %v in a counter", pack.ErrMalformed, l.Payload.Kind())
+	}
+	return nil
+}
+
+// raise keeps the component of the highest seq. Of one seq with different
+// totals (the same dot with different bytes, which cannot happen) the larger is
+// kept, in every merge order.
+func raise(m map[dvv.Actor]Component, c Component) {
+	old, ok := m[c.Actor]
+	if !ok || c.Seq > old.Seq || c.Seq == old.Seq && old.less(c) {
+		m[c.Actor] = c
+	}
+}
+
+func (c Component) less(d Component) bool {
+	a := [...]uint64{c.P.Hi, c.P.Lo, c.N.Hi, c.N.Lo}
+	b := [...]uint64{d.P.Hi, d.P.Lo, d.N.Hi, d.N.Lo}
+	return slices.Compare(a[:], b[:]) < 0
+}
+
+// covered tells whether a reset saw the increment at d.
+func (t *Tally) covered(d dvv.Dot) bool { return d.Seq <= t.floor[d.Actor].Seq }
+
+// counted tells whether the raw value includes the increment at d.
+func (t *Tally) counted(d dvv.Dot) bool {
+	return d.Seq <= t.newest[d.Actor].Seq && !t.covered(d)
+}
+
+// Exact returns the counter's value: for each actor, what its newest entry has
+// beyond what resets saw of it, less what was counted for one operation more
+// than once.
+func (t *Tally) Exact() Total {
+	var v Total
+	for a, e := range t.newest {
+		if z := t.floor[a]; e.Seq > z.Seq {
+			v = v.Add(e.P.Sub(z.P)).Sub(e.N.Sub(z.N))
+		}
+	}
+	return v.Sub(t.repeated())
+}
+
+// repeated is what operations with several dots add beyond their one delta: of
+// the dots of one operation that are counted, all but one; and all of them if
+// any dot of it was reset, since the operation happened before that reset.
+func (t *Tally) repeated() Total {
+	var sum Total
+	if len(t.voids) == 0 {
+		return sum
+	}
+	type group struct {
+		delta int64
+		dots  []dvv.Dot
+	}
+	groups := map[Operation]*group{}
+	for _, v := range t.voids {
+		g := groups[v.Op]
+		if g == nil {
+			g = &group{delta: v.Delta}
+			groups[v.Op] = g
+		}
+		for _, d := range [...]dvv.Dot{v.Voided, v.Winner} {
+			if !slices.Contains(g.dots, d) {
+				g.dots = append(g.dots, d)
+			}
+		}
+	}
+	for _, g := range groups {
+		var counted, resets uint64
+		for _, d := range g.dots {
+			switch {
+			case t.counted(d):
+				counted++
+			case t.covered(d):
+				resets++
+			}
+		}
+		if resets == 0 && counted > 0 {
+			counted--
+		}
+		sum = sum.Add(TotalOf(g.delta).Times(counted))
+	}
+	return sum
+}
+
+// Value returns the counter's value; saturated tells that a sum of concurrent
+// increments left int64, and the value is the nearest int64.
+func (t *Tally) Value() (v int64, saturated bool) { return t.Exact().Int64() }
+
+// ErrOverflow refuses an increment that would take a counter out of int64.
+var ErrOverflow = errors.New("counter would leave the range of int64")
+
+// Increment returns the entry an actor puts to add delta, the dots the entry
+// replaces, and the value afterwards.
+func (t *Tally) Increment(actor dvv.Actor, delta int64) (e Entry, kills []dvv.Dot, value int64, err error) {
+	before := t.Exact()
+	after := before.Add(TotalOf(delta))
+	value, over := after.Int64()
+	if over && after.Negative() == (delta < 0) {
+		return Entry{}, nil, 0, fmt.Errorf("%w: %v%+d", ErrOverflow, before, delta)
+	}
+	base := t.newest[actor]
+	if z := t.floor[actor]; z.Seq > base.Seq {
+		base = z
+	}
+	e = base.Entry
+	if delta >= 0 {
+		e.P = e.P.Add(TotalOf(delta))
+	} else {
+		e.N = e.N.Sub(TotalOf(delta))
+	}
+	for _, l := range t.live {
+		if l.Dot.Actor == actor && l.Payload.Kind() == KindEntry {
+			kills = append(kills, l.Dot)
+		}
+	}
+	return e, kills, value, nil
+}
+
+// Reset returns what a reset of this tally puts and the dots it kills. A void
+// stays alive until both dots it speaks of are under the reset: a copy of the
+// operation that was not seen yet is still to be taken back when it arrives.
+func (t *Tally) Reset() (Reset, []dvv.Dot) {
+	top := make(map[dvv.Actor]Component, len(t.newest)+len(t.floor))
+	for _, c := range t.newest {
+		raise(top, c)
+	}
+	for _, c := range t.floor {
+		raise(top, c)
+	}
+	z := make(Reset, 0, len(top))
+	for _, c := range top {
+		z = append(z, c)
+	}
+	slices.SortFunc(z, func(a, b Component) int { return order(uint64(a.Actor), uint64(b.Actor)) })
+	var kills []dvv.Dot
+	for _, l := range t.live {
+		if l.Payload.Kind() == KindVoid {
+			v, err := DecodeVoid(l.Payload)
+			if err != nil || v.Voided.Seq > top[v.Voided.Actor].Seq || v.Winner.Seq > top[v.Winner.Actor].Seq {
+				continue
+			}
+		}
+		if n := len(kills); n == 0 || kills[n-1] != l.Dot {
+			kills = append(kills, l.Dot)
+		}
+	}
+	return z, kills
+}

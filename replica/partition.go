@@ -1,0 +1,308 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+// Partition is one node's replica of one partition: the clock in memory, rows
+// and log behind a [Tx]. Its steps are those of the rules in the package
+// comment; all of them happen under the shard's single writer.
+//
+// The clock in memory runs ahead of the stored one by what the open transaction
+// applied. When a transaction is lost, the Partition is loaded anew.
+type Partition struct {
+	ID    int
+	clock dvv.Clock
+	dirty bool
+
+	// What clears reached before it arrived, by key. A clear names dots of the
+	// whole partition, so any event may make some of it obsolete: it is kept here
+	// to be looked through once per transaction.
+	dead map[crdt.Key]dvv.Clock
+
+	// While a snapshot is staged, events of the cut that were not seen yet are held.
+	awaited dvv.Clock
+	held    []crdt.Group
+
+	Counts Counts
+}
+
+// Counts tells how often the rare paths of the algebra were taken.
+type Counts struct {
+	Applied      uint64 // groups
+	Known        uint64 // groups that were there already
+	Held         uint64 // groups kept back while a snapshot was staged
+	Deferred     uint64 // dots killed before they arrived
+	Stillborn    uint64 // payloads dead on arrival
+	DeferredKeys uint64 // clears that reached dots not seen yet
+	Voids        uint64 // increments applied twice and taken back
+	Collisions   uint64 // one dot with different bytes: an alarm
+	Promoted     uint64 // snapshots
+	Aborted      uint64 // snapshots given up
+	Released     uint64 // groups applied after being held
+}
+
+// Add adds o to c.
+func (c *Counts) Add(o Counts) {
+	c.Applied += o.Applied
+	c.Known += o.Known
+	c.Held += o.Held
+	c.Deferred += o.Deferred
+	c.Stillborn += o.Stillborn
+	c.DeferredKeys += o.DeferredKeys
+	c.Voids += o.Voids
+	c.Collisions += o.Collisions
+	c.Promoted += o.Promoted
+	c.Aborted += o.Aborted
+	c.Released += o.Released
+}
+
+// Load reads a partition's clock. A partition that is not stored yet starts
+// empty.
+func Load(v View, id int) (*Partition, error) {
+	c, _, err := v.Clock(id)
+	if err != nil {
+		return nil, fmt.Errorf("load partition %d: %w", id, err)
+	}
+	p := &Partition{ID: id, clock: c, dead: map[crdt.Key]dvv.Clock{}}
+	err = v.AllDead(id, func(k crdt.Key, dots dvv.Clock) bool {
+		p.dead[k] = dots
+		return true
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load deferred clears of partition %d: %w", id, err)
+	}
+	return p, nil
+}
+
+// Clock returns the dots applied so far, the open transaction's included. The
+// caller must not change it.
+func (p *Partition) Clock() dvv.Clock { return p.clock }
+
+// Save writes the clock if the transaction changed it. It is called once, after
+// the last step of a transaction.
+func (p *Partition) Save(tx Tx) error {
+	if !p.dirty {
+		return nil
+	}
+	p.dirty = false
+	for k, dots := range p.dead {
+		if err := p.putDead(tx, k, dots, dots.Minus(p.clock)); err != nil {
+			return err
+		}
+	}
+	return tx.PutClock(p.ID, p.clock)
+}
+
+func (p *Partition) putDead(tx Tx, k crdt.Key, before, after dvv.Clock) error {
+	if after.Equal(before) {
+		return nil
+	}
+	if after.IsEmpty() {
+		delete(p.dead, k)
+	} else {
+		p.dead[k] = after
+	}
+	return tx.PutDead(p.ID, k, after)
+}
+
+// Outcome tells what became of a group.
+type Outcome uint8
+
+// The outcomes of applying a group.
+const (
+	Applied Outcome = iota // new here, and part of the transaction
+	Known                  // was here already: nothing changed
+	Held                   // kept back until the staged snapshot is promoted or given up; must not be acknowledged
+)
+
+var errPartialGroup = errors.New("a group is known in part")
+
+// Apply is rule 1 for a group. voids are dots of the group's operation that
+// must be taken back in the same transaction, see [Partition.Void].
+func (p *Partition) Apply(tx Tx, g *crdt.Group, wallMillis int64) (o Outcome, voids []dvv.Dot, err error) {
+	if g.In(p.clock) {
+		p.Counts.Known++
+		return Known, nil, p.collide(tx, g)
+	}
+	for i := range g.Events {
+		if p.clock.Contains(g.Dot(i)) {
+			return 0, nil, fmt.Errorf("apply %v in partition %d: %w", g, p.ID, errPartialGroup)
+		}
+	}
+	if p.awaited.Contains(g.Dot(0)) {
+		p.hold(g)
+		return Held, nil, nil
+	}
+	p.dirty = true
+	for i := range g.Events {
+		p.clock.Add(g.Dot(i))
+		if err := p.applyEvent(tx, g.Dot(i), &g.Events[i]); err != nil {
+			return 0, nil, fmt.Errorf("apply %v to %v in partition %d: %w", g.Dot(i), g.Events[i].Row, p.ID, err)
+		}
+	}
+	if err := tx.PutGroup(p.ID, g); err != nil {
+		return 0, nil, fmt.Errorf("log %v in partition %d: %w", g.Dot(0), p.ID, err)
+	}
+	p.Counts.Applied++
+	if g.Op.IsZero() {
+		return Applied, nil, nil
+	}
+	voids, err = p.remember(tx, g, wallMillis)
+	return Applied, voids, err
+}
+
+func (p *Partition) hold(g *crdt.Group) {
+	for i := range p.held {
+		if p.held[i].Dot(0) == g.Dot(0) {
+			return
+		}
+	}
+	p.held = append(p.held, *g)
+	p.Counts.Held++
+}
+
+func (p *Partition) applyEvent(tx Tx, dot dvv.Dot, e *crdt.Event) error {
+	dead := p.dead[e.Row.Key]
+	if e.Clear != nil {
+		if err := p.clearRows(tx, e.Row.Key, *e.Clear); err != nil {
+			return err
+		}
+		unseen := e.Clear.Minus(p.clock)
+		if unseen.IsEmpty() {
+			return nil
+		}
+		p.Counts.DeferredKeys++
+		unseen.Join(dead)
+		return p.putDead(tx, e.Row.Key, dead, unseen)
+	}
+	before, err := tx.Row(p.ID, e.Row)
+	if err != nil {
+		return err
+	}
+	after := before.Clone()
+	deferred, stillborn := after.Apply(dot, e.Kills, e.Payload, p.clock, dead)
+	p.Counts.Deferred += uint64(deferred)
+	if stillborn {
+		p.Counts.Stillborn++
+	}
+	return tx.PutRow(p.ID, e.Row, before, after)
+}
+
+func (p *Partition) clearRows(tx Tx, k crdt.Key, killed dvv.Clock) error {
+	type change struct {
+		field         string
+		before, after crdt.Row
+	}
+	var changes []change // a store may not be changed while it is walked
+	err := tx.Rows(p.ID, k, "", func(field string, r crdt.Row) bool {
+		after := r.Clone()
+		if after.Clear(killed) {
+			changes = append(changes, change{field, r, after})
+		}
+		return true
+	})
+	for _, c := range changes {
+		if err == nil {
+			err = tx.PutRow(p.ID, crdt.Address{Key: k, Field: c.field}, c.before, c.after)
+		}
+	}
+	return err
+}
+
+func (p *Partition) remember(tx Tx, g *crdt.Group, wallMillis int64) ([]dvv.Dot, error) {
+	m, _, err := tx.Remembered(p.ID, g.Op)
+	if err != nil {
+		return nil, err
+	}
+	voids := m.Record(g, wallMillis)
+	return voids, tx.PutRemembered(p.ID, &m)
+}
+
+// Void returns the group that takes back the application of op at d. The caller
+// mints its dot and applies it in the transaction that found the repetition: a
+// crash can then not separate the two.
+func (p *Partition) Void(tx Tx, op crdt.Operation, d dvv.Dot, mint func() dvv.Dot, stamp crdt.Stamp) (crdt.Group, error) {
+	m, found, err := tx.Remembered(p.ID, op)
+	if err != nil || !found {
+		return crdt.Group{}, fmt.Errorf("void %v of %v in partition %d: remembered %t: %w", d, op, p.ID, found, err)
+	}
+	v := m.Void(d)
+	if err := tx.PutRemembered(p.ID, &m); err != nil {
+		return crdt.Group{}, err
+	}
+	dot := mint()
+	p.Counts.Voids++
+	return crdt.Group{Actor: dot.Actor, First: dot.Seq, Stamp: stamp, Events: []crdt.Event{{Row: m.Row, Payload: v.Payload()}}}, nil
+}
+
+// collide is rule 8 for a group that is known: where its logged bytes differ,
+// both payloads are kept under the dot.
+func (p *Partition) collide(tx Tx, g *crdt.Group) error {
+	logged, found, err := tx.Group(p.ID, g.Dot(0))
+	if err != nil || !found || string(crdt.AppendGroup(nil, &logged)) == string(crdt.AppendGroup(nil, g)) {
+		return err
+	}
+	p.Counts.Collisions++
+	for i := range g.Events {
+		e := &g.Events[i]
+		if e.Payload == nil {
+			continue
+		}
+		before, err := tx.Row(p.ID, e.Row)
+		if err != nil {
+			return err
+		}
+		after := before.Clone()
+		if after.Collide(g.Dot(i), e.Payload) {
+			if err := tx.PutRow(p.ID, e.Row, before, after); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Trim removes from the log the groups whose dots are all stable: in the
+// durable clock of every owner (rule 4). It returns how many it removed.
+func (p *Partition) Trim(tx Tx, stable dvv.Clock) (int, error) {
+	var gone []crdt.Group
+	err := tx.Log(p.ID, stable, func(g crdt.Group, _ int) bool {
+		if g.In(stable) {
+			gone = append(gone, g)
+		}
+		return true
+	})
+	for i := range gone {
+		if err == nil {
+			err = tx.DeleteGroup(p.ID, &gone[i])
+		}
+	}
+	return len(gone), err
+}
+
+// Missing walks the logged groups that a peer with the given clock lacks
+// (rule 3). complete is false when the log no longer reaches back to all of
+// them: the peer then needs a snapshot.
+func Missing(v View, id int, theirs dvv.Clock, fn func(g crdt.Group, size int) bool) (complete bool, err error) {
+	mine, _, err := v.Clock(id)
+	if err != nil {
+		return false, err
+	}
+	lacking := mine.Minus(theirs)
+	if lacking.IsEmpty() {
+		return true, nil
+	}
+	var sent dvv.Clock
+	stopped := false
+	err = v.Log(id, lacking, func(g crdt.Group, size int) bool {
+		sent.AddRange(g.Actor, g.First, g.Last())
+		stopped = !fn(g, size)
+		return !stopped
+	})
+	return stopped || sent.Covers(lacking), err
+}
