@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -20,7 +21,7 @@ import (
 //
 //	scope digest = HMAC-SHA256(scope subkey, purpose, type, bucket, key)
 //	scope tag    = its first 4 bytes
-//	MAC          = HMAC-SHA256(token subkey, version, whole scope digest, payload)
+//	MAC          = HMAC-SHA256(token subkey, whole scope digest, all before the MAC)
 //
 // The tag decides nothing: the MAC covers the whole digest. It is there to tell
 // an honest client that mixed up two keys from a token that was cut or forged.
@@ -182,9 +183,10 @@ func (k *subkeys) digest(s Scope) []byte {
 	return mac(k.scope, in)
 }
 
-// sign is over fields of fixed length, then the payload.
-func (k *subkeys) sign(digest, payload []byte) []byte {
-	return mac(k.token, []byte{tokenVersion}, digest, payload)[:macLen]
+// sign is over three fields of fixed length (digest; version and tag, the head
+// of body), then the payload.
+func (k *subkeys) sign(digest, body []byte) []byte {
+	return mac(k.token, digest, body)[:macLen]
 }
 
 // Seal returns the payload as a token that opens under the same secret and
@@ -202,7 +204,7 @@ func (s Sealer) Seal(scope Scope, payload []byte) (string, error) {
 	raw = append(raw, tokenVersion)
 	raw = append(raw, digest[:tagLen]...)
 	raw = append(raw, payload...)
-	raw = append(raw, s.keys.sign(digest, payload)...)
+	raw = append(raw, s.keys.sign(digest, raw)...)
 	return tokenText.EncodeToString(raw), nil
 }
 
@@ -232,19 +234,15 @@ func (s Sealer) Open(scope Scope, token string) ([]byte, error) {
 	if raw[0] != tokenVersion {
 		return fail(Version, int(raw[0]), tokenVersion, nil)
 	}
-	tag, payload, sum := raw[1:1+tagLen], raw[1+tagLen:len(raw)-macLen], raw[len(raw)-macLen:]
+	body, sum := raw[:len(raw)-macLen], raw[len(raw)-macLen:]
 	digest := s.keys.digest(scope)
-	if !hmac.Equal(sum, s.keys.sign(digest, payload)) {
-		if !hmac.Equal(tag, digest[:tagLen]) {
+	if !hmac.Equal(sum, s.keys.sign(digest, body)) {
+		if !hmac.Equal(body[1:1+tagLen], digest[:tagLen]) {
 			return fail(Foreign, 0, 0, nil)
 		}
 		return fail(Forged, 0, 0, nil)
 	}
-	// The MAC covers the digest, not the copy of its tag in clear.
-	if !hmac.Equal(tag, digest[:tagLen]) {
-		return fail(Forged, 0, 0, nil)
-	}
-	return payload, nil
+	return slices.Clip(body[1+tagLen:]), nil
 }
 
 var errTooShort = errors.New("too short for any token")
