@@ -31,8 +31,7 @@ func (s State) String() string {
 }
 
 // Breaker guards one peer link. The zero value is closed, with default settings.
-// All instants are nanoseconds of one monotonic clock; an instant earlier than
-// one already told shortens no wait.
+// All instants are nanoseconds of one monotonic clock, told in order.
 type Breaker struct {
 	cfg      Config
 	tripped  bool  // open or half-open
@@ -79,16 +78,20 @@ func (b *Breaker) Allow(now int64) bool {
 // alive too. It closes the breaker, also while the backoff runs, unless the link
 // is gone: then the answer is older than the loss.
 func (b *Breaker) Success(int64) {
-	if b.linkDown {
-		return
+	switch {
+	case b.linkDown:
+	case b.tripped:
+		*b = Breaker{cfg: b.cfg}
+	default:
+		b.failures = 0
 	}
-	*b = Breaker{cfg: b.cfg}
 }
 
 // Failure records a request that got no answer. Closed, it counts toward
-// Threshold. Half-open, it ends the probe and doubles the wait. Open, it is an
-// echo of requests sent before and says nothing new: it must not push the next
-// probe away.
+// Threshold. Half-open with a probe out, it ends the probe and doubles the wait
+// (a late failure of an older request cannot be told apart, and costs one wait).
+// Else it is an echo of requests sent before and says nothing new: it must not
+// push the next probe away.
 func (b *Breaker) Failure(now int64) {
 	switch b.State(now) {
 	case Closed:
@@ -97,7 +100,6 @@ func (b *Breaker) Failure(now int64) {
 			b.open(now, 0)
 		}
 	case HalfOpen:
-		// Without a probe out this too is an echo.
 		if b.probing {
 			b.open(now, b.probes+1)
 		}

@@ -6,16 +6,17 @@
 // open the coordinator passes the peer over and asks a fallback, and only now and
 // then one request goes through to see whether the peer is back.
 //
-//	            Threshold failures in a row, or link down
-//	 +--------+ ------------------------------------------> +--------+
-//	 | closed |                                             |  open  |
-//	 +--------+ <-----------+                  +----------> +--------+
-//	      ^      success    |                  | failure:       |
-//	      |                 |                  | back off       | backoff over,
-//	      |              +-----------+---------+ twice as long  | or link up
-//	      +--------------| half-open | <------------------------+
-//	                     +-----------+
-//	                one probe at a time
+//	+--------+   Threshold failures in a row, or link down   +--------+
+//	| closed | --------------------------------------------> |  open  |
+//	+--------+                                               +--------+
+//	    ^                                                     ^      |
+//	    |                      failure: wait twice as long,   |      | wait is over,
+//	    | success              or link down                   |      | or link up
+//	    |                                                     |      v
+//	    |                                                   +-----------+
+//	    +-------------------------------------------------- | half-open |
+//	                                                        +-----------+
+//	                                                     one probe at a time
 //
 // It is a value without a clock: every call is told the instant, in nanoseconds
 // of any monotonic clock. It has no dice either: what spreads the probes of many
