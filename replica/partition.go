@@ -17,7 +17,7 @@ import (
 type Partition struct {
 	ID    int
 	clock dvv.Clock
-	dirty bool
+	fresh dvv.Clock // what the open transaction added to clock
 
 	// What clears reached before it arrived, by key. A clear names dots of the
 	// whole partition, so any event may make some of it obsolete: it is kept here
@@ -86,16 +86,44 @@ func (p *Partition) Clock() dvv.Clock { return p.clock }
 // Save writes the clock if the transaction changed it. It is called once, after
 // the last step of a transaction.
 func (p *Partition) Save(tx Tx) error {
-	if !p.dirty {
+	if p.fresh.IsEmpty() {
 		return nil
 	}
-	p.dirty = false
+	if err := p.forgetDeferred(tx, p.fresh); err != nil {
+		return err
+	}
+	p.fresh = dvv.Clock{}
 	for k, dots := range p.dead {
 		if err := p.putDead(tx, k, dots, dots.Minus(p.clock)); err != nil {
 			return err
 		}
 	}
 	return tx.PutClock(p.ID, p.clock)
+}
+
+// forgetDeferred drops dots that arrived from the deferred lists of whatever
+// rows they stand in. A client's context names dots of several rows, so a dot may
+// be deferred at a row it never belonged to; its arrival settles that too, and
+// what stays deferred is the same function of the events on every replica.
+func (p *Partition) forgetDeferred(tx Tx, arrived dvv.Clock) error {
+	var rows []crdt.Address
+	err := tx.DeferredIn(p.ID, arrived, func(_ dvv.Dot, a crdt.Address) bool {
+		rows = append(rows, a)
+		return true
+	})
+	for _, a := range rows {
+		if err != nil {
+			return err
+		}
+		var before crdt.Row
+		if before, err = tx.Row(p.ID, a); err != nil {
+			return err
+		}
+		if after := before.Clone(); after.Forget(p.clock) {
+			err = tx.PutRow(p.ID, a, before, after)
+		}
+	}
+	return err
 }
 
 func (p *Partition) putDead(tx Tx, k crdt.Key, before, after dvv.Clock) error {
@@ -138,9 +166,9 @@ func (p *Partition) Apply(tx Tx, g *crdt.Group, wallMillis int64) (o Outcome, vo
 		p.hold(g)
 		return Held, nil, nil
 	}
-	p.dirty = true
 	for i := range g.Events {
 		p.clock.Add(g.Dot(i))
+		p.fresh.Add(g.Dot(i))
 		if err := p.applyEvent(tx, g.Dot(i), &g.Events[i]); err != nil {
 			return 0, nil, fmt.Errorf("apply %v to %v in partition %d: %w", g.Dot(i), g.Events[i].Row, p.ID, err)
 		}

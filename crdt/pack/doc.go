@@ -6,8 +6,8 @@
 // values recurse without end. So the hot formats are written by appending and
 // read by walking a byte slice:
 //
-//	 Append…(b, v) ──▶ [ 93 | cf 00 00 … 07 | c4 03 61 62 63 ] ──▶ Reader
-//	                      array  uint64          bin
+//	Append…(b, v) ──▶ [ 93 | cf 00 00 … 07 | c4 03 61 62 63 ] ──▶ Reader
+//	                     array  uint64          bin
 //
 // The rules of reading: a declared length is bounded by the bytes that are
 // left, before anything is allocated; integers must be in their shortest form,

@@ -1,0 +1,279 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+// Verb is what a mutation does.
+type Verb uint8
+
+// The verbs. Delete is the clear of a set and the delete of a register or blob.
+const (
+	Update Verb = 1 + iota // set: add and remove members, in order, as one group
+	Delete                 // set, register, blob: everything that was observed under the key
+	Add                    // counter: increment
+	Zero                   // counter: reset
+	Assign                 // register: write
+	Put                    // blob: write
+	verbEnd
+)
+
+var verbNames = [...]string{Update: "update", Delete: "delete", Add: "add", Zero: "reset", Assign: "set", Put: "put"}
+
+func (v Verb) String() string {
+	if v >= Update && v < verbEnd {
+		return verbNames[v]
+	}
+	return fmt.Sprintf("verb(%d)", uint8(v))
+}
+
+// Change adds or removes one member.
+type Change struct {
+	Member  string
+	Remove  bool
+	Expires int64 // of an add: milliseconds since the Unix epoch, 0 for never
+	Note    []byte
+}
+
+// Mutation is a client's write, before it has dots.
+type Mutation struct {
+	Key     crdt.Key
+	Verb    Verb
+	Op      crdt.Operation
+	Sum     uint64 // fingerprint of everything the client asked for
+	Changes []Change
+	Value   []byte
+	Delta   int64
+	Context *dvv.Clock // the dots the client was shown; nil without a context
+}
+
+// Bounds of one mutation.
+const MaxChanges = 1000
+
+// MutationError refuses a mutation that makes no sense, before anything is
+// written.
+type MutationError struct{ Why string }
+
+func (e *MutationError) Error() string { return "mutation refused: " + e.Why }
+
+// Check refuses what no client may ask for.
+func (m *Mutation) Check() error {
+	if err := m.Key.Check(); err != nil {
+		return err
+	}
+	allowed := map[Verb][]crdt.Type{
+		Update: {crdt.Set}, Delete: {crdt.Set, crdt.Register, crdt.Blob},
+		Add: {crdt.Counter}, Zero: {crdt.Counter}, Assign: {crdt.Register}, Put: {crdt.Blob},
+	}
+	if !slices.Contains(allowed[m.Verb], m.Key.Type) {
+		return &MutationError{fmt.Sprintf("%v on a %v", m.Verb, m.Key.Type)}
+	}
+	if len(m.Value) > crdt.MaxValue {
+		return &MutationError{fmt.Sprintf("value of %d bytes, limit %d", len(m.Value), crdt.MaxValue)}
+	}
+	if m.Verb == Update && (len(m.Changes) == 0 || len(m.Changes) > MaxChanges) {
+		return &MutationError{fmt.Sprintf("%d changes, from 1 to %d are allowed", len(m.Changes), MaxChanges)}
+	}
+	if m.Verb == Add && m.Delta == 0 {
+		return &MutationError{"an increment of 0"}
+	}
+	for _, c := range m.Changes {
+		if err := crdt.CheckMember(c.Member); err != nil {
+			return err
+		}
+		if len(c.Note) > crdt.MaxValue || c.Expires < 0 {
+			return &MutationError{fmt.Sprintf("note of %d bytes (limit %d), expiry %d", len(c.Note), crdt.MaxValue, c.Expires)}
+		}
+	}
+	return nil
+}
+
+// Observes returns what the mutation must read at a quorum before it is minted:
+// an observed kill without a context kills what a read shows, never what one
+// coordinator happens to hold. ok is false when nothing needs reading.
+func (m *Mutation) Observes() (q Query, ok bool) {
+	switch {
+	case m.Verb == Zero:
+		return Query{Key: m.Key}, true
+	case m.Context != nil:
+		return Query{}, false
+	case m.Verb == Delete:
+		return Query{Key: m.Key, Span: &Span{Limit: 1}}, true
+	case m.Verb == Update:
+		q := Query{Key: m.Key}
+		for _, c := range m.Changes {
+			if c.Remove && !slices.Contains(q.Fields, c.Member) {
+				q.Fields = append(q.Fields, c.Member)
+			}
+		}
+		return q, len(q.Fields) > 0
+	}
+	return Query{}, false
+}
+
+// ErrContextTooWide refuses a context that names more unseen dots than one
+// event may kill.
+var ErrContextTooWide = errors.New("context names too many dots that were not seen here")
+
+// Mint turns a mutation into events (rule 2 and the table of types). v is the
+// writer's view, seen what [Mutation.Observes] showed, at the clock it was read
+// under. A mutation that has nothing to change gives a group without events: it
+// succeeds and writes nothing.
+func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp crdt.Stamp) (crdt.Group, error) {
+	g := crdt.Group{Actor: first.Actor, First: first.Seq, Op: m.Op, Sum: m.Sum, Stamp: stamp}
+	var err error
+	switch m.Verb {
+	case Update:
+		err = p.mintChanges(v, m, seen, &g)
+	case Delete:
+		p.mintDelete(m, seen, &g)
+	case Add:
+		err = p.mintIncrement(v, m, &g)
+	case Zero:
+		err = mintReset(m, seen, &g)
+	case Assign, Put:
+		err = p.mintWrite(v, m, &g)
+	}
+	if err != nil {
+		return crdt.Group{}, err
+	}
+	return g, nil
+}
+
+func (p *Partition) mintChanges(v View, m *Mutation, seen *Merged, g *crdt.Group) error {
+	minted := map[string]dvv.Dot{} // adds of this very group: a later change of the same member replaces them
+	for _, c := range m.Changes {
+		a := m.Key.Member(c.Member)
+		row, err := v.Row(p.ID, a)
+		if err != nil {
+			return fmt.Errorf("mint %v: %w", a, err)
+		}
+		var kills []dvv.Dot
+		if m.Context != nil {
+			if kills, err = p.shown(row, *m.Context); err != nil {
+				return err
+			}
+		}
+		e := crdt.Event{Row: a}
+		if c.Remove {
+			if seen != nil {
+				kills = append(kills, seen.Row(c.Member).Dots()...)
+			}
+		} else {
+			for _, d := range row.Dots() {
+				if d.Actor == g.Actor {
+					kills = append(kills, d)
+				}
+			}
+			e.Payload = crdt.Member{Stamp: g.Stamp, Expires: c.Expires, Note: c.Note}.Payload()
+		}
+		if d, ok := minted[c.Member]; ok {
+			kills = append(kills, d)
+		}
+		e.Kills = sortedDots(kills)
+		if c.Remove && len(e.Kills) == 0 {
+			continue
+		}
+		g.Events = append(g.Events, e)
+		delete(minted, c.Member)
+		if !c.Remove {
+			minted[c.Member] = g.Dot(len(g.Events) - 1)
+		}
+	}
+	return nil
+}
+
+// shown returns which dots of a context an event on the row must kill: those
+// live here, and those not seen here yet, whose rows nobody knows.
+func (p *Partition) shown(row crdt.Row, context dvv.Clock) ([]dvv.Dot, error) {
+	var kills []dvv.Dot
+	for _, d := range row.Dots() {
+		if context.Contains(d) {
+			kills = append(kills, d)
+		}
+	}
+	unseen := context.Minus(p.clock)
+	if n := unseen.Count(); n > crdt.MaxKills/2 {
+		return nil, fmt.Errorf("%w: %d, limit %d", ErrContextTooWide, n, crdt.MaxKills/2)
+	}
+	for d := range unseen.Dots() {
+		kills = append(kills, d)
+	}
+	return kills, nil
+}
+
+func (p *Partition) mintDelete(m *Mutation, seen *Merged, g *crdt.Group) {
+	var kills dvv.Clock
+	switch {
+	case m.Context != nil:
+		kills = m.Context.Clone()
+	case !seen.IsEmpty():
+		kills = seen.Clock.Clone()
+	}
+	if !kills.IsEmpty() {
+		g.Events = []crdt.Event{{Row: m.Key.Row(), Clear: &kills}}
+	}
+}
+
+func (p *Partition) mintIncrement(v View, m *Mutation, g *crdt.Group) error {
+	row, err := v.Row(p.ID, m.Key.Row())
+	if err != nil {
+		return err
+	}
+	tally, err := row.Tally()
+	if err != nil {
+		return err
+	}
+	entry, kills, value, err := tally.Increment(g.Actor, m.Delta)
+	if err != nil {
+		return err
+	}
+	g.Answer = value
+	g.Events = []crdt.Event{{Row: m.Key.Row(), Kills: sortedDots(kills), Payload: entry.Payload(), Delta: m.Delta}}
+	return nil
+}
+
+func mintReset(m *Mutation, seen *Merged, g *crdt.Group) error {
+	row := seen.Row("")
+	tally, err := row.Tally()
+	if err != nil {
+		return err
+	}
+	g.Answer, _ = tally.Value()
+	z, kills := tally.Reset()
+	if len(kills) > 0 {
+		g.Events = []crdt.Event{{Row: m.Key.Row(), Kills: kills, Payload: z.Payload()}}
+	}
+	return nil
+}
+
+func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group) error {
+	a := m.Key.Row()
+	row, err := v.Row(p.ID, a)
+	if err != nil {
+		return err
+	}
+	var kills []dvv.Dot
+	if m.Context != nil {
+		if kills, err = p.shown(row, *m.Context); err != nil {
+			return err
+		}
+	}
+	payload := crdt.BlobValue{Op: m.Op, Value: m.Value}.Payload()
+	if m.Verb == Assign {
+		kills = append(kills, row.Dots()...)
+		payload = crdt.Assign{Stamp: g.Stamp, Value: m.Value}.Payload()
+	}
+	g.Events = []crdt.Event{{Row: a, Kills: sortedDots(kills), Payload: payload}}
+	return nil
+}
+
+func sortedDots(dots []dvv.Dot) []dvv.Dot {
+	slices.SortFunc(dots, dvv.Dot.Compare)
+	return slices.Compact(dots)
+}

@@ -1,0 +1,209 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+// Query names the rows a read wants: the key's only row (no Fields, no Span),
+// some members of a set, or a span of its members.
+type Query struct {
+	Key    crdt.Key
+	Fields []string
+	Span   *Span
+}
+
+// Span is a run of a set's members in byte order.
+type Span struct {
+	Prefix string
+	After  string // exclusive; empty for the start
+	Limit  int    // rows each replica may answer with
+}
+
+// Bounds of one query.
+const (
+	MaxFields  = 1000
+	MaxPage    = 1000
+	pageBytes  = 1 << 20 // a replica's page ends early beyond this many payload bytes
+	afterField = "\x00"  // appended to a field: the smallest string that follows it
+)
+
+// Found is a row and its field.
+type Found struct {
+	Field string
+	Row   crdt.Row
+}
+
+// Answer is one replica's reply to a query: rows, the clock and the key's
+// deferred dots, read together.
+type Answer struct {
+	Clock dvv.Clock
+	Dead  dvv.Clock
+	Rows  []Found // sorted by field
+	More  bool    // the span goes on behind the last row
+}
+
+// Ask answers a query from one view. Absence is an answer: no rows, under the
+// clock that makes the absence mean something.
+func Ask(v View, p int, q Query) (a Answer, err error) {
+	if a.Clock, _, err = v.Clock(p); err != nil {
+		return Answer{}, fmt.Errorf("read %v: %w", q.Key, err)
+	}
+	if a.Dead, err = v.Dead(p, q.Key); err != nil {
+		return Answer{}, fmt.Errorf("read %v: %w", q.Key, err)
+	}
+	if q.Span != nil {
+		err = a.span(v, p, q)
+		return a, err
+	}
+	fields := q.Fields
+	if len(fields) == 0 {
+		fields = []string{""}
+	}
+	for _, f := range fields {
+		row, err := v.Row(p, crdt.Address{Key: q.Key, Field: f})
+		if err != nil {
+			return Answer{}, fmt.Errorf("read %v: %w", q.Key, err)
+		}
+		if !row.IsEmpty() {
+			a.Rows = append(a.Rows, Found{f, row})
+		}
+	}
+	slices.SortFunc(a.Rows, func(x, y Found) int { return compareStrings(x.Field, y.Field) })
+	return a, nil
+}
+
+func (a *Answer) span(v View, p int, q Query) error {
+	limit := min(max(q.Span.Limit, 1), MaxPage)
+	from := q.Span.Prefix
+	if after := q.Span.After; after != "" && after+afterField > from {
+		from = after + afterField
+	}
+	size := 0
+	return v.Rows(p, q.Key, from, func(field string, r crdt.Row) bool {
+		if len(field) < len(q.Span.Prefix) || field[:len(q.Span.Prefix)] != q.Span.Prefix {
+			return false
+		}
+		if len(a.Rows) == limit || size > pageBytes {
+			a.More = true
+			return false
+		}
+		for _, l := range r.Live {
+			size += len(l.Payload)
+		}
+		a.Rows = append(a.Rows, Found{field, r})
+		return true
+	})
+}
+
+// Merged is the join of several replicas' answers (rule 6). It changes nobody's
+// state.
+type Merged struct {
+	Clock dvv.Clock
+	Dead  dvv.Clock
+	Rows  []Found // sorted by field; rows with nothing live are left out
+	// Last is where a span was cut: every field up to and including it was merged
+	// from all answers. Empty when the span is complete.
+	Last string
+	More bool
+}
+
+// Merge joins answers to one query. In a span, each replica's page may end
+// elsewhere: only fields that every replica spoke about are merged.
+func Merge(answers []Answer) Merged {
+	var m Merged
+	for i, a := range answers {
+		if a.More && len(a.Rows) > 0 {
+			if last := a.Rows[len(a.Rows)-1].Field; !m.More || last < m.Last {
+				m.Last = last
+			}
+			m.More = true
+		}
+		if i == 0 {
+			m.Clock, m.Dead = a.Clock.Clone(), a.Dead.Clone()
+		} else {
+			m.Clock.Join(a.Clock)
+			m.Dead.Join(a.Dead)
+		}
+	}
+	for _, f := range fieldsOf(answers) {
+		if m.More && f > m.Last {
+			break
+		}
+		if row := mergeField(answers, f); len(row.Live) > 0 {
+			m.Rows = append(m.Rows, Found{f, row})
+		}
+	}
+	return m
+}
+
+func mergeField(answers []Answer, field string) crdt.Row {
+	var side crdt.Side
+	for i, a := range answers {
+		s := crdt.Side{Row: a.row(field), Clock: a.Clock, Dead: a.Dead}
+		if i == 0 {
+			side = s
+			continue
+		}
+		side, _ = crdt.JoinSides(side, s)
+	}
+	return side.Row
+}
+
+func (a *Answer) row(field string) crdt.Row {
+	at, found := slices.BinarySearchFunc(a.Rows, field, func(f Found, s string) int { return compareStrings(f.Field, s) })
+	if !found {
+		return crdt.Row{}
+	}
+	return a.Rows[at].Row
+}
+
+func fieldsOf(answers []Answer) []string {
+	if len(answers) == 1 {
+		fields := make([]string, len(answers[0].Rows))
+		for i, f := range answers[0].Rows {
+			fields[i] = f.Field
+		}
+		return fields
+	}
+	var fields []string
+	for _, a := range answers {
+		for _, f := range a.Rows {
+			fields = append(fields, f.Field)
+		}
+	}
+	slices.Sort(fields)
+	return slices.Compact(fields)
+}
+
+// Row returns the merged row of a field, empty when nothing is live.
+func (m *Merged) Row(field string) crdt.Row {
+	if m == nil {
+		return crdt.Row{}
+	}
+	at, found := slices.BinarySearchFunc(m.Rows, field, func(f Found, s string) int { return compareStrings(f.Field, s) })
+	if !found {
+		return crdt.Row{}
+	}
+	return m.Rows[at].Row
+}
+
+// IsEmpty tells whether the read showed nothing at all.
+func (m *Merged) IsEmpty() bool { return m == nil || len(m.Rows) == 0 && !m.More }
+
+// Behind tells whether a replica's answer lacks something that the merged read
+// shows or has forgotten: a reason to nudge it to catch up.
+func (m *Merged) Behind(a *Answer) bool { return !a.Clock.Covers(m.Clock) }
+
+func compareStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
