@@ -149,22 +149,42 @@ func (c Clock) Clone() Clock {
 	if len(c.entries) == 0 {
 		return Clock{}
 	}
-	out := make([]entry, len(c.entries))
+	total := 0
+	for _, e := range c.entries {
+		total += len(e.runs)
+	}
+	out, room := make([]entry, len(c.entries)), make(shelf, total)
 	for i, e := range c.entries {
-		out[i] = e.clone()
+		r := room.take(len(e.runs))
+		copy(r, e.runs)
+		out[i] = entry{e.actor, r}
 	}
 	return Clock{out}
 }
 
+// shelf is room for the runs of several actors in one allocation. What is taken
+// has no spare capacity, so a list that grows moves out and never into its
+// neighbour.
+type shelf runs
+
+func (s *shelf) take(n int) runs {
+	if n > len(*s) {
+		return make(runs, n)
+	}
+	out := (*s)[:n:n]
+	*s = (*s)[n:]
+	return runs(out)
+}
+
 // Contains reports whether d is in the set. It allocates nothing.
 func (c Clock) Contains(d Dot) bool {
-	return d.Seq != 0 && c.runsOf(d.Actor).containsRange(d.Seq, d.Seq)
+	return c.runsOf(d.Actor).containsRange(d.Seq, d.Seq)
 }
 
 // ContainsRange reports whether all of the actor's dots first..last are in the
 // set. A range that is none (first 0 or greater than last) is not.
 func (c Clock) ContainsRange(a Actor, first, last uint64) bool {
-	return first != 0 && first <= last && c.runsOf(a).containsRange(first, last)
+	return first <= last && c.runsOf(a).containsRange(first, last)
 }
 
 // Covers reports whether every dot of o is in c. It allocates nothing.

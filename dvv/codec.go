@@ -83,7 +83,7 @@ func (e *DecodeError) Error() string {
 func DecodeClock(b []byte) (c Clock, rest []byte, err error) {
 	r := reader{b: b}
 	if n := r.count(minActorBytes, "actors do not fit the bytes left"); n > 0 {
-		c.entries = make([]entry, 0, n)
+		c.entries, r.room = make([]entry, 0, n), make(shelf, n) // most actors have one run
 		for range n {
 			e := r.entry(c.entries)
 			if r.err != nil {
@@ -103,6 +103,8 @@ type reader struct {
 	b   []byte
 	off int
 	err error
+	// room for one run per actor; longer lists get their own
+	room shelf
 }
 
 func (r *reader) fail(at int, problem string, got, limit uint64) {
@@ -125,11 +127,10 @@ func (r *reader) entry(before []entry) entry {
 	if r.err != nil {
 		return entry{}
 	}
-	e := entry{a, make(runs, 0, n)}
-	for end := uint64(0); n > 0 && r.err == nil; n-- {
-		v := r.interval(end)
-		e.runs = append(e.runs, v)
-		end = v.Last
+	e := entry{a, r.room.take(n)}
+	for i, end := 0, uint64(0); i < n && r.err == nil; i++ {
+		e.runs[i] = r.interval(end)
+		end = e.runs[i].Last
 	}
 	return e
 }
