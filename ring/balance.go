@@ -16,10 +16,8 @@ type balancer struct {
 	zones  int     // how many zones
 	old    [][]int // owners before the step, as far as they are still members
 
-	count     []int     // node -> partitions owned
-	zoneCount []int     // zone -> partitions owned by its nodes
-	want      []between // node -> fair count
-	zoneWant  []between
+	count []int     // node -> partitions owned
+	want  []between // node -> fair count
 }
 
 func newBalancer(pl *placement) *balancer {
@@ -46,11 +44,10 @@ func newBalancer(pl *placement) *balancer {
 	}
 	b.zones = len(inZone)
 	b.spread = min(b.n, b.zones)
-	b.zoneCount = make([]int, b.zones)
 	for p, owners := range pl.owners {
 		b.old[p] = slices.Clone(owners)
 		for _, i := range owners {
-			b.tally(i, 1)
+			b.count[i]++
 		}
 	}
 	b.setShares(inZone)
@@ -73,11 +70,9 @@ func (b *balancer) setShares(inZone [][]int) {
 			groups[z].weights = append(groups[z].weights, uint64(b.nodes[i].Weight))
 		}
 	}
-	zones, nodes := shares(groups, uint64(b.q*b.n), uint64(b.q))
-	b.zoneWant = zones
-	for z, members := range inZone {
-		for k, i := range members {
-			b.want[i] = nodes[z][k]
+	for z, ranges := range shares(groups, uint64(b.q*b.n), uint64(b.q)) {
+		for k, i := range inZone[z] {
+			b.want[i] = ranges[k]
 		}
 	}
 }
@@ -86,6 +81,11 @@ func (b *balancer) restore() {
 	if len(b.live) == 0 {
 		return
 	}
+	b.greedy()
+	b.improve()
+}
+
+func (b *balancer) greedy() {
 	b.fillVacancies()
 	b.spreadZones()
 	for _, v := range b.live {
@@ -95,19 +95,13 @@ func (b *balancer) restore() {
 	for _, u := range b.live {
 		b.relieve(u)
 	}
-	b.improve()
-}
-
-func (b *balancer) tally(i, by int) {
-	b.count[i] += by
-	b.zoneCount[b.zone[i]] += by
 }
 
 // move gives partition p from u to v.
 func (b *balancer) move(p, u, v int) {
 	b.owners[p][slices.Index(b.owners[p], u)] = v
-	b.tally(u, -1)
-	b.tally(v, 1)
+	b.count[u]--
+	b.count[v]++
 }
 
 // inZone counts the owners of p in a zone.
@@ -181,7 +175,7 @@ func (b *balancer) fillVacancies() {
 			}
 			v := slices.MaxFunc(fresh, b.hunger(p))
 			b.owners[p] = append(b.owners[p], v)
-			b.tally(v, 1)
+			b.count[v]++
 		}
 	}
 }

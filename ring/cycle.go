@@ -7,9 +7,9 @@ import "slices"
 //
 //	n1 --gives p7 to--> n4 --gives p2 to--> n2 --may have one less, and n1 one more--> (n1)
 //
-// Nodes are vertices. An arc u -> v hands v a partition that u owns; an arc
-// through the vertex of a zone or the root changes how many a node has. The cost
-// of an arc says, by decades, what the design puts first: zones lost, then
+// Nodes are vertices. An arc u -> v hands v a partition that u owns; an arc from
+// or to the root lets a node end with one more or one less. The cost of an arc
+// says, by decades, what the design puts first: zones lost, then
 // distance from fair counts, then partitions moved (minus one where a partition
 // returns to who owned it before the step).
 const (
@@ -46,16 +46,12 @@ func (b *balancer) improve() {
 // and no more moved than the counts before and after demand.
 func (b *balancer) plainlyCheapest() bool {
 	start := make([]int, len(b.nodes))
-	moved := 0
 	for p := range b.owners {
 		if b.distinctZones(p) < b.spread {
 			return false
 		}
 		for _, i := range b.old[p] {
 			start[i]++
-		}
-		for _, i := range b.owners[p] {
-			moved += costMove * b.isNew(p, i)
 		}
 	}
 	lacking, kept := 0, 0
@@ -66,7 +62,18 @@ func (b *balancer) plainlyCheapest() bool {
 		lacking += max(b.want[i].lo-start[i], 0)
 		kept += min(start[i], b.want[i].hi)
 	}
-	return moved <= max(lacking, b.q*b.n-kept)
+	return b.moves() <= max(lacking, b.q*b.n-kept)
+}
+
+// moves counts the partitions owned now by who did not own them before.
+func (b *balancer) moves() int {
+	moved := 0
+	for p, owners := range b.owners {
+		for _, i := range owners {
+			moved += b.isNew(p, i)
+		}
+	}
+	return moved
 }
 
 func (b *balancer) isNew(p, i int) int {
@@ -102,27 +109,19 @@ func (b *balancer) arcs(banned map[arc]bool) []arc {
 			}
 		}
 	}
-	count := func(from, to int, want between, have, by int) {
-		all = append(all, arc{from: from, to: to, partition: -1,
-			cost: costBalance * (want.miss(have+by) - want.miss(have))})
-	}
-	root := len(b.nodes) + b.zones
+	root := len(b.nodes)
 	for _, i := range b.live {
-		zone := len(b.nodes) + b.zone[i]
-		count(i, zone, b.want[i], b.count[i], 1)
-		count(zone, i, b.want[i], b.count[i], -1)
-	}
-	for z := range b.zones {
-		zone := len(b.nodes) + z
-		count(zone, root, b.zoneWant[z], b.zoneCount[z], 1)
-		count(root, zone, b.zoneWant[z], b.zoneCount[z], -1)
+		want, have := b.want[i], b.count[i]
+		all = append(all,
+			arc{from: i, to: root, partition: -1, cost: costBalance * (want.miss(have+1) - want.miss(have))},
+			arc{from: root, to: i, partition: -1, cost: costBalance * (want.miss(have-1) - want.miss(have))})
 	}
 	return all
 }
 
 // negativeCycle is Bellman and Ford's search, started everywhere at once.
 func (b *balancer) negativeCycle(arcs []arc) []arc {
-	vertices := len(b.nodes) + b.zones + 1
+	vertices := len(b.nodes) + 1
 	dist := make([]int, vertices)
 	by := make([]int, vertices) // the arc that last shortened the way to a vertex
 	last := -1
@@ -183,11 +182,11 @@ func (b *balancer) exchange(cycle []arc) (bad *arc) {
 	}
 	for _, p := range touched {
 		for _, i := range b.owners[p] {
-			b.tally(i, -1)
+			b.count[i]--
 		}
 		b.owners[p] = before[p]
 		for _, i := range b.owners[p] {
-			b.tally(i, 1)
+			b.count[i]++
 		}
 	}
 	return bad

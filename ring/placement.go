@@ -51,28 +51,33 @@ func (pl *placement) step(f Fact) error {
 	for p, owners := range pl.owners {
 		before[p] = slices.Clone(owners)
 	}
-	changed := false
-	switch f.Kind {
-	case Joined:
-		changed = pl.join(f, f.Node)
-	case Left:
-		changed = pl.depart(pl.number(f.Node))
-	case Replaced:
-		changed = pl.replace(f)
-	}
+	changed := pl.apply(f)
 	if len(pl.live) > MaxMembers {
 		return fmt.Errorf("ring: fold %v: more than %d members", f, MaxMembers)
 	}
-	if !changed {
-		return nil
+	if changed {
+		newBalancer(pl).restore()
+		pl.remember(before)
 	}
-	newBalancer(pl).restore()
-	pl.remember(before)
 	return nil
 }
 
+// apply does what the fact says and no more: partitions may be left with too few
+// owners. It reports whether the placement may have to change.
+func (pl *placement) apply(f Fact) bool {
+	switch f.Kind {
+	case Joined:
+		return pl.join(f, f.Node)
+	case Left:
+		return pl.depart(pl.number(f.Node))
+	case Replaced:
+		return pl.replace(f)
+	}
+	return false
+}
+
 // join makes id a member or updates what is known of it. What departed stays
-// departed. It reports whether the placement may have to change.
+// departed.
 func (pl *placement) join(f Fact, id NodeID) bool {
 	i := pl.number(id)
 	node := &pl.nodes[i]

@@ -77,10 +77,11 @@ func minus(a, b []NodeID) []NodeID {
 // later, a dot where it owns nothing, "o" where it owned the partition before. At
 // the end of the line stands how many partitions it owns, and its zone.
 //
-//	ring of 8 partitions, 2 replicas, 3 members
-//	n1 1.22.12o 5
-//	n2 212.12.1 6 zone=b
-//	n3 .2112122 7 zone=c weight=2
+//	ring of 16 partitions, 2 replicas, 4 members
+//	n1 o1o21oo22o1oo22o 8 zone=a
+//	n2 2o1oo11oo2o11oo2 8 zone=a
+//	n3 1o2122o11oo2oooo 8 zone=b
+//	n4 .2....2..12.2111 8
 func (r *Ring) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "ring of %d partitions, %d replicas, %d members\n",

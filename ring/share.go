@@ -71,25 +71,25 @@ func (g shareGroup) level(total, most uint64) ratio {
 	return ratio{most, 1} // everyone at the cap; weights are at least 1
 }
 
-// shares says, for every zone and for every node in it, the range of partitions
-// that is within one of its fair share. The ranges always admit a placement:
-// write the nodes zone by zone along a line of n x Q places and wrap it every Q
+// shares says, for every node of every zone, the range of partitions that is
+// within one of its fair share. The ranges always admit a placement: write the
+// nodes zone by zone along a line of n x Q places and wrap it every Q
 // (McNaughton 1959).
-func shares(groups []shareGroup, total, most uint64) (zones []between, nodes [][]between) {
+func shares(groups []shareGroup, total, most uint64) [][]between {
 	level := commonLevel(groups, total, most)
+	var all [][]between
 	for _, g := range groups {
 		own := level
 		if limited := g.limited(level, most); limited != g.taken(level, most) {
 			own = g.level(limited/level.den, most) // a limit is a whole number
 		}
-		zones = append(zones, around(g.limited(level, most), level.den))
 		ranges := make([]between, len(g.weights))
 		for i, w := range g.weights {
 			ranges[i] = around(min(own.num*w, most*own.den), own.den)
 		}
-		nodes = append(nodes, ranges)
+		all = append(all, ranges)
 	}
-	return zones, nodes
+	return all
 }
 
 // commonLevel is where all groups within their limits take exactly total. What
