@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -298,6 +299,7 @@ func TestHeartbeatsCarryTheHeaderOverAnIdleLink(t *testing.T) {
 func TestANewConnectionOfAPeerWaitsForTheDeliveryOfTheOldOne(t *testing.T) {
 	leakFree(t)
 	entered, gate := make(chan string, 10), make(chan struct{})
+	defer close(gate) // before the node closes: Close waits for Deliver
 	n2 := start(t, "n2", func(c *Config) {
 		c.Deliver = func(_ ring.NodeID, _ Header, messages [][]byte) {
 			entered <- string(messages[0])
@@ -315,13 +317,15 @@ func TestANewConnectionOfAPeerWaitsForTheDeliveryOfTheOldOne(t *testing.T) {
 	if _, err := second.Write(appendFrame(nil, Header{}, [][]byte{[]byte("new")})); err != nil {
 		t.Fatal(err)
 	}
-	closedByPeer(t, first) // so the new connection has taken over, while "old" is still in delivery
-	select {
-	case got := <-entered:
-		t.Errorf("%q was delivered beside the old one", got)
-	default:
+	closedByPeer(t, first)
+	// The new connection has taken over and is answered, beat after beat, while "old" is still in delivery.
+	if _, err := io.ReadFull(second, make([]byte, 4*(frameHeadBytes+heartbeatBytes))); err != nil {
+		t.Fatal(err)
 	}
-	close(gate)
+	if len(entered) != 0 {
+		t.Fatalf("%q was delivered beside the old one", <-entered)
+	}
+	gate <- struct{}{}
 	if got := <-entered; got != "new" {
 		t.Errorf("got %q", got)
 	}
