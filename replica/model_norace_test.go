@@ -1,0 +1,6 @@
+//go:build !race
+
+package replica_test
+
+// modelSeeds take about ten seconds of one core.
+const modelSeeds = 1000

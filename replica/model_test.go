@@ -1,0 +1,87 @@
+package replica_test
+
+import (
+	"flag"
+	"testing"
+
+	"github.com/cartwheel-db/cartwheel/replica"
+)
+
+var (
+	seedsFlag = flag.Int("partition.seeds", modelSeeds, "random lives of a partition per setting")
+	seedFlag  = flag.Uint64("partition.seed", 0, "first seed; alone, the only one")
+)
+
+// seeds is the range to run: a seed given alone is run alone.
+func seeds() (first, n uint64) {
+	n = uint64(*seedsFlag)
+	if *seedFlag != 0 && *seedsFlag == modelSeeds {
+		n = 1
+	}
+	return max(*seedFlag, 1), n
+}
+
+// lives runs worlds of a setting and returns what they did all together.
+func lives(t *testing.T, s setting) (replica.Counts, tally) {
+	t.Helper()
+	var counts replica.Counts
+	var done tally
+	first, n := seeds()
+	for seed := first; seed < first+n; seed++ {
+		w, err := run(s, seed, nil)
+		if err != nil {
+			t.Fatalf("seed %d: %v\nreplay: go test ./replica -run '^%s$' -partition.seed %d\n\n%s", seed, err, t.Name(), seed, story(s, seed))
+		}
+		counts.Add(w.counts)
+		done.add(w.tally)
+	}
+	t.Logf("%d seeds: %+v %+v", n, counts, done)
+	return counts, done
+}
+
+// taken fails for each path that no run took: a law that was never tested.
+func taken(t *testing.T, paths map[string]uint64) {
+	t.Helper()
+	if _, n := seeds(); n == 1 {
+		return // a replay
+	}
+	for name, n := range paths {
+		if n == 0 {
+			t.Errorf("no run ever took the path %q", name)
+		}
+	}
+}
+
+func TestReplicasEqualTheOracleWhateverHappensToMessagesLogsAndDisks(t *testing.T) {
+	c, d := lives(t, setting{resets: true})
+	taken(t, map[string]uint64{
+		"an event is held while a snapshot is staged": c.Held, "a snapshot is given up": c.Aborted, "a snapshot is promoted": c.Promoted,
+		"a held event is released": c.Released, "a kill is deferred": c.Deferred, "a clear is deferred": c.DeferredKeys,
+		"a payload is dead on arrival": c.Stillborn, "a repetition is voided": c.Voids, "a group arrives twice": c.Known,
+		"a reset arrives before what it saw": uint64(d.EarlyResets), "a log is too short": uint64(d.ShortLogs), "a log is trimmed": uint64(d.Trimmed),
+		"a context names unseen dots": uint64(d.UnseenContexts), "a context covers several members": uint64(d.WideContexts),
+		"a retry is recognised": uint64(d.Recognised), "a key is cleared": uint64(d.Clears), "a node crashes": uint64(d.Crashes), "a disk is lost": uint64(d.Wipes),
+	})
+	if c.Collisions > 0 {
+		t.Errorf("%d collisions: a dot had different bytes", c.Collisions)
+	}
+}
+
+func TestCountersAreExactAcrossResetsRetriesAndLostProcesses(t *testing.T) {
+	c, d := lives(t, setting{counters: true, resets: true})
+	taken(t, map[string]uint64{
+		"a repetition is voided": c.Voids, "a reset arrives before what it saw": uint64(d.EarlyResets), "an entry is dead on arrival": c.Stillborn,
+		"a snapshot is promoted": c.Promoted, "a lost increment stays inside a later total": uint64(d.HiddenTwice),
+	})
+}
+
+func TestAnIncrementIsCountedOnceThoughItsOperationIsForgottenOnceAllHaveHeardOfIt(t *testing.T) {
+	c, d := lives(t, setting{counters: true, forget: "heard"})
+	taken(t, map[string]uint64{
+		"a repetition is voided": c.Voids, "an operation is forgotten": uint64(d.Forgotten), "a retry is recognised": uint64(d.Recognised),
+		"a disk is lost": uint64(d.Wipes), "a log is too short": uint64(d.ShortLogs),
+	})
+	if d.HiddenTwice > 0 {
+		t.Errorf("%d operations counted twice", d.HiddenTwice)
+	}
+}
