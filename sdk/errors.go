@@ -1,0 +1,170 @@
+package cartwheel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	cartwheelv1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
+)
+
+// ErrUnknownOutcome is what errors.Is finds in the error of a mutation that may
+// have taken effect, or may yet. Call again under Error.OperationID to find
+// out: see Operation.
+var ErrUnknownOutcome = errors.New("outcome unknown")
+
+// ErrSiblings is what errors.Is finds when Blob.Update stored its value but
+// ended before its siblings were resolved. Nothing is lost: the next Update
+// meets them.
+var ErrSiblings = errors.New("stored, with siblings left")
+
+// Reason says why an operation failed. Reasons are errors, for errors.Is:
+//
+//	if errors.Is(err, cartwheel.QuorumNotReached) { ... }
+type Reason string
+
+// Reasons a node gives.
+const (
+	InvalidName      Reason = "invalid name"           // bucket, key or member empty or not UTF-8
+	TooLarge         Reason = "too large"              // see Limit and Actual
+	ContextForged    Reason = "context forged"         // not made by this cluster
+	ContextForeign   Reason = "context foreign"        // of another type, bucket or key
+	ContextMalformed Reason = "context malformed"      // not a whole token
+	CursorInvalid    Reason = "cursor invalid"         // not from this listing
+	CounterOverflow  Reason = "counter overflow"       // the sum would leave int64
+	QuorumNotReached Reason = "quorum not reached"     // see Needed and Answered
+	OperationExpired Reason = "operation expired"      // too old for anyone to know its outcome
+	OperationReused  Reason = "operation id reused"    // the id names another operation
+	OperationInvalid Reason = "operation id malformed" // or issued in the future
+	InvalidOption    Reason = "invalid option"         // such as W(4) where N is 3
+	Overloaded       Reason = "overloaded"             // queues were full until the deadline
+	DeadlinePast     Reason = "deadline past"          // the time was up
+	NotReady         Reason = "not ready"              // nodes were starting or stopping
+	Damaged          Reason = "damaged"                // a checksum failed on every replica
+)
+
+// Reasons the client finds by itself.
+const (
+	Unreachable Reason = "unreachable" // no endpoint answered
+	Canceled    Reason = "canceled"    // the caller's context was canceled
+	Refused     Reason = "refused"     // something on the way refused; see Err
+)
+
+func (r Reason) Error() string { return "cartwheel: " + string(r) }
+
+var reasons = map[cartwheelv1.ErrorDetail_Reason]Reason{
+	cartwheelv1.ErrorDetail_REASON_INVALID_NAME:       InvalidName,
+	cartwheelv1.ErrorDetail_REASON_TOO_LARGE:          TooLarge,
+	cartwheelv1.ErrorDetail_REASON_CONTEXT_FORGED:     ContextForged,
+	cartwheelv1.ErrorDetail_REASON_CONTEXT_FOREIGN:    ContextForeign,
+	cartwheelv1.ErrorDetail_REASON_CONTEXT_MALFORMED:  ContextMalformed,
+	cartwheelv1.ErrorDetail_REASON_CURSOR_INVALID:     CursorInvalid,
+	cartwheelv1.ErrorDetail_REASON_COUNTER_OVERFLOW:   CounterOverflow,
+	cartwheelv1.ErrorDetail_REASON_QUORUM_NOT_REACHED: QuorumNotReached,
+	cartwheelv1.ErrorDetail_REASON_OPERATION_EXPIRED:  OperationExpired,
+	cartwheelv1.ErrorDetail_REASON_OPERATION_REUSED:   OperationReused,
+	cartwheelv1.ErrorDetail_REASON_OPERATION_INVALID:  OperationInvalid,
+	cartwheelv1.ErrorDetail_REASON_INVALID_OPTION:     InvalidOption,
+	cartwheelv1.ErrorDetail_REASON_OVERLOADED:         Overloaded,
+	cartwheelv1.ErrorDetail_REASON_DEADLINE_PAST:      DeadlinePast,
+	cartwheelv1.ErrorDetail_REASON_NOT_READY:          NotReady,
+	cartwheelv1.ErrorDetail_REASON_DAMAGED:            Damaged,
+}
+
+// Error is every error of an operation. Unless OutcomeUnknown is set, a failed
+// mutation changed nothing.
+type Error struct {
+	Op             string // "set.add"
+	Bucket, Key    string
+	Reason         Reason
+	OutcomeUnknown bool   // a mutation that may have taken effect
+	OperationID    string // of a mutation
+	Needed         int    // QuorumNotReached: replicas asked for
+	Answered       int    // QuorumNotReached: replicas that answered
+	Limit, Actual  uint64 // TooLarge, InvalidOption: the bound, and what was given
+	Attempts       int    // how often it was tried
+	Endpoint       string // where it was tried last
+	Err            error  // the last telling error of an attempt, and that of the context if it ended
+}
+
+// Error names operation, key and numbers: "set.add carts/42: quorum not
+// reached, needed 2, got 1; outcome unknown, tried 3 times".
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("cartwheel: " + e.Op)
+	if e.Bucket != "" || e.Key != "" {
+		fmt.Fprintf(&b, " %s/%s", e.Bucket, e.Key)
+	}
+	b.WriteString(": " + string(e.Reason))
+	if e.Needed > 0 {
+		fmt.Fprintf(&b, ", needed %d, got %d", e.Needed, e.Answered)
+	}
+	if e.Limit > 0 {
+		fmt.Fprintf(&b, ", limit %d, got %d", e.Limit, e.Actual)
+	}
+	if e.OutcomeUnknown {
+		b.WriteString("; outcome unknown")
+	}
+	if e.Attempts > 1 {
+		fmt.Fprintf(&b, "; tried %d times", e.Attempts)
+	}
+	if e.Err != nil {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+// Unwrap returns Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is matches ErrUnknownOutcome and the Reason.
+func (e *Error) Is(target error) bool {
+	if target == ErrUnknownOutcome {
+		return e.OutcomeUnknown
+	}
+	reason, ok := target.(Reason)
+	return ok && reason == e.Reason
+}
+
+// newError sums up a call that is over. The reason a node gave says more than
+// the deadline that ended the waiting, so it is preferred; ended is the error of
+// the context, nil if it was not that.
+func newError(c *call, ended error) *Error {
+	e := &Error{
+		Op: c.op, Bucket: c.bucket, Key: c.key, OperationID: c.operationID,
+		OutcomeUnknown: c.unknown && c.operationID != "",
+		Attempts:       c.attempts, Err: c.last,
+	}
+	if c.endpoint != nil {
+		e.Endpoint = c.endpoint.url
+	}
+	switch {
+	case c.last == nil:
+		e.Err = ended
+	case ended != nil && !errors.Is(c.last, ended):
+		e.Err = fmt.Errorf("%w; last attempt: %w", ended, c.last)
+	}
+	switch detail := c.told; {
+	case errors.Is(ended, context.Canceled):
+		e.Reason = Canceled
+	case detail != nil:
+		if e.Reason = reasons[detail.GetReason()]; e.Reason == "" {
+			// A reason newer than this client.
+			e.Reason = Refused
+		}
+		e.Needed, e.Answered = int(detail.GetNeeded()), int(detail.GetAnswered())
+		e.Limit, e.Actual = detail.GetLimit(), detail.GetActual()
+	case c.last == nil || connect.CodeOf(c.last) == connect.CodeDeadlineExceeded:
+		e.Reason = DeadlinePast
+	case judge(c.last).retry:
+		e.Reason = Unreachable
+	case connect.CodeOf(c.last) == connect.CodeResourceExhausted:
+		e.Reason = TooLarge
+	default:
+		e.Reason = Refused
+	}
+	return e
+}

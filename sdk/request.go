@@ -1,0 +1,179 @@
+package cartwheel
+
+import (
+	"context"
+	"errors"
+	"unicode/utf8"
+
+	"connectrpc.com/connect"
+
+	cartwheelv1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
+)
+
+// Context is an opaque token for exactly what a reply showed of one value.
+// Handing it back with a mutation replaces or removes just that. The zero value
+// is none.
+type Context string
+
+// Info is what a reply says about itself; see Report.
+type Info struct {
+	Stamp       uint64 // the answering node's hybrid logical clock
+	Degraded    bool   // a read that may miss an acknowledged write
+	Replicas    int    // replicas a read joined, or known to hold a mutation durably
+	Coordinator string // id of the node that coordinated
+	Saturated   bool   // a counter went past int64; its value is the nearest end
+	OperationID string // of a mutation
+	Attempts    int    // how often it was tried
+	Endpoint    string // who answered
+}
+
+// CallOption is an option of the operations of a handle:
+//
+//	db.Set("carts", "42").With(cartwheel.W(3)).Add(ctx, "milk")
+type CallOption func(*settings)
+
+type settings struct {
+	w, r        uint32
+	fast        bool
+	operationID string
+	info        *Info
+	reissued    bool // an operation id was replaced once already
+}
+
+// W makes mutations wait for w durable copies, instead of the cluster's default.
+func W(w uint32) CallOption { return func(s *settings) { s.w = w } }
+
+// R makes reads join r replicas, instead of the cluster's default.
+func R(r uint32) CallOption { return func(s *settings) { s.r = r } }
+
+// Fast makes reads ask one replica: cheapest, and possibly behind.
+func Fast() CallOption { return func(s *settings) { s.fast = true } }
+
+// Operation makes a mutation run under a given operation id, such as that of an
+// Error whose outcome is unknown: it then takes effect at most once in all. Use
+// such a handle for that one operation only; for another the id is refused.
+func Operation(id string) CallOption { return func(s *settings) { s.operationID = id } }
+
+// Report fills info after each operation that is answered. Such a handle is not
+// for several goroutines.
+func Report(info *Info) CallOption { return func(s *settings) { s.info = info } }
+
+// address is the part all handles share.
+type address struct {
+	db          *DB
+	bucket, key string
+	settings    settings
+}
+
+func (a address) with(options []CallOption) address {
+	for _, option := range options {
+		option(&a.settings)
+	}
+	return a
+}
+
+// reply is any reply of a value service.
+type reply interface{ GetInfo() *cartwheelv1.ReplyInfo }
+
+// invoke sends one request to one endpoint.
+type invoke[Res any] func(context.Context, *endpoint) (*connect.Response[Res], error)
+
+// read carries out a read.
+func read[Res any, P interface {
+	*Res
+	reply
+}](ctx context.Context, a address, op string, names []string, send func(*cartwheelv1.ReadOptions) invoke[Res]) (*Res, error) {
+	c := &call{op: op, bucket: a.bucket, key: a.key}
+	if err := c.checkNames(names...); err != nil {
+		return nil, err
+	}
+	options := &cartwheelv1.ReadOptions{R: a.settings.r, Fast: a.settings.fast, Stamp: a.db.seen.load()}
+	return exchange[Res, P](ctx, a, c, send(options))
+}
+
+// mutate carries out a mutation under one operation id.
+func mutate[Res any, P interface {
+	*Res
+	reply
+}](ctx context.Context, a address, op string, names []string, send func(*cartwheelv1.WriteOptions) invoke[Res]) (*Res, error) {
+	for {
+		c := &call{op: op, bucket: a.bucket, key: a.key, operationID: a.settings.operationID}
+		if err := c.checkNames(names...); err != nil {
+			return nil, err
+		}
+		given := c.operationID != ""
+		if !given {
+			c.operationID = a.db.issue(ctx)
+		}
+		options := &cartwheelv1.WriteOptions{W: a.settings.w, OperationId: c.operationID, Stamp: a.db.seen.load()}
+		res, err := exchange[Res, P](ctx, a, c, send(options))
+		// An id of our own making that was refused as too old by the first node
+		// that ever saw it proves that nothing happened: our reckoning of the
+		// server's clock is off. A second id under a clock asked anew is safe.
+		if errors.Is(err, OperationExpired) && !given && c.attempts == 1 && !a.settings.reissued {
+			a.settings.reissued = true
+			if a.db.setClock(ctx) == nil {
+				continue
+			}
+		}
+		return res, err
+	}
+}
+
+func exchange[Res any, P interface {
+	*Res
+	reply
+}](ctx context.Context, a address, c *call, send invoke[Res]) (*Res, error) {
+	res, err := ask(ctx, a.db, c, send)
+	if err != nil {
+		return nil, err
+	}
+	info := P(res).GetInfo()
+	a.db.seen.raise(info.GetStamp())
+	if a.settings.info != nil {
+		*a.settings.info = Info{
+			Stamp:       info.GetStamp(),
+			Degraded:    info.GetDegraded(),
+			Replicas:    int(info.GetReplicasAnswered()),
+			Coordinator: info.GetCoordinator(),
+			OperationID: c.operationID,
+			Attempts:    c.attempts,
+			Endpoint:    c.endpoint.url,
+		}
+	}
+	return res, nil
+}
+
+// ask carries a call through its attempts and returns the reply.
+func ask[Res any](ctx context.Context, db *DB, c *call, send invoke[Res]) (res *Res, err error) {
+	err = db.run(ctx, c, func(ctx context.Context, e *endpoint) error {
+		answer, err := send(ctx, e)
+		if err == nil {
+			res = answer.Msg
+		}
+		return err
+	})
+	return res, err
+}
+
+// checkNames refuses what protobuf could not carry; limits are the server's to
+// hold.
+func (c *call) checkNames(names ...string) error {
+	for _, name := range append([]string{c.bucket, c.key}, names...) {
+		if !utf8.ValidString(name) {
+			return &Error{Op: c.op, Bucket: c.bucket, Key: c.key, Reason: InvalidName, OperationID: c.operationID, Err: errNotUTF8}
+		}
+	}
+	return nil
+}
+
+var errShortReply = errors.New("the reply answers for fewer members than were asked about")
+
+var errNotUTF8 = errors.New("names are UTF-8")
+
+// saturated passes on what only counters report.
+func (a address) saturated(saturated bool) {
+	if a.settings.info != nil {
+		a.settings.info.Saturated = saturated
+	}
+}
