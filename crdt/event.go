@@ -81,6 +81,19 @@ func (g *Group) Dot(i int) dvv.Dot { return dvv.Dot{Actor: g.Actor, Seq: g.First
 // group whole or not at all.
 func (g *Group) In(c dvv.Clock) bool { return c.ContainsRange(g.Actor, g.First, g.Last()) }
 
+// Bytes estimates the encoded size of the group.
+func (g *Group) Bytes() int {
+	n := 64
+	for i := range g.Events {
+		e := &g.Events[i]
+		n += 16 + len(e.Row.Bucket) + len(e.Row.Name) + len(e.Row.Field) + len(e.Payload) + 16*len(e.Kills)
+		if e.Clear != nil {
+			n += 32 * e.Clear.Actors()
+		}
+	}
+	return n
+}
+
 // Delta returns the increment the group carries, 0 if none.
 func (g *Group) Delta() int64 {
 	for i := range g.Events {

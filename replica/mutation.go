@@ -124,12 +124,16 @@ var ErrContextTooWide = errors.New("context names too many dots that were not se
 // writer's view, seen what [Mutation.Observes] showed, at the clock it was read
 // under. A mutation that has nothing to change gives a group without events: it
 // succeeds and writes nothing.
-func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp crdt.Stamp) (crdt.Group, error) {
+//
+// The group's stamp is the given one, or above the stamps of the live payloads
+// it stands beside where those are ahead of it, up to latest: the node's own
+// clock may have gone back since.
+func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp, latest crdt.Stamp) (crdt.Group, error) {
 	g := crdt.Group{Actor: first.Actor, First: first.Seq, Op: m.Op, Sum: m.Sum, Stamp: stamp}
 	var err error
 	switch m.Verb {
 	case Update:
-		err = p.mintChanges(v, m, seen, &g)
+		err = p.mintChanges(v, m, seen, &g, latest)
 	case Delete:
 		p.mintDelete(m, seen, &g)
 	case Add:
@@ -137,7 +141,7 @@ func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp
 	case Zero:
 		err = mintReset(m, seen, &g)
 	case Assign, Put:
-		err = p.mintWrite(v, m, &g)
+		err = p.mintWrite(v, m, &g, latest)
 	}
 	if err != nil {
 		return crdt.Group{}, err
@@ -145,7 +149,7 @@ func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp
 	return g, nil
 }
 
-func (p *Partition) mintChanges(v View, m *Mutation, seen *Merged, g *crdt.Group) error {
+func (p *Partition) mintChanges(v View, m *Mutation, seen *Merged, g *crdt.Group, latest crdt.Stamp) error {
 	minted := map[string]dvv.Dot{} // adds of this very group: a later change of the same member replaces them
 	for _, c := range m.Changes {
 		a := m.Key.Member(c.Member)
@@ -170,6 +174,7 @@ func (p *Partition) mintChanges(v View, m *Mutation, seen *Merged, g *crdt.Group
 					kills = append(kills, d)
 				}
 			}
+			g.Stamp = after(g.Stamp, row, latest)
 			e.Payload = crdt.Member{Stamp: g.Stamp, Expires: c.Expires, Note: c.Note}.Payload()
 		}
 		if d, ok := minted[c.Member]; ok {
@@ -252,7 +257,7 @@ func mintReset(m *Mutation, seen *Merged, g *crdt.Group) error {
 	return nil
 }
 
-func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group) error {
+func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group, latest crdt.Stamp) error {
 	a := m.Key.Row()
 	row, err := v.Row(p.ID, a)
 	if err != nil {
@@ -267,6 +272,7 @@ func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group) error {
 	payload := crdt.BlobValue{Op: m.Op, Value: m.Value}.Payload()
 	if m.Verb == Assign {
 		kills = append(kills, row.Dots()...)
+		g.Stamp = after(g.Stamp, row, latest)
 		payload = crdt.Assign{Stamp: g.Stamp, Value: m.Value}.Payload()
 	}
 	g.Events = []crdt.Event{{Row: a, Kills: sortedDots(kills), Payload: payload}}
@@ -276,4 +282,23 @@ func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group) error {
 func sortedDots(dots []dvv.Dot) []dvv.Dot {
 	slices.SortFunc(dots, dvv.Dot.Compare)
 	return slices.Compact(dots)
+}
+
+// after returns s, or the next stamp behind those of the row's payloads.
+func after(s crdt.Stamp, row crdt.Row, latest crdt.Stamp) crdt.Stamp {
+	for _, l := range row.Live {
+		var seen crdt.Stamp
+		switch l.Payload.Kind() {
+		case crdt.KindMember:
+			m, _ := crdt.DecodeMember(l.Payload)
+			seen = m.Stamp
+		case crdt.KindAssign:
+			a, _ := crdt.DecodeAssign(l.Payload)
+			seen = a.Stamp
+		}
+		if seen >= s && seen < latest {
+			s = seen + 1
+		}
+	}
+	return s
 }

@@ -44,6 +44,7 @@ type Counts struct {
 	Promoted     uint64 // snapshots
 	Aborted      uint64 // snapshots given up
 	Released     uint64 // groups applied after being held
+	Concurrent   uint64 // register writes that stand beside a concurrent one: one of them is not shown
 }
 
 // Add adds o to c.
@@ -59,6 +60,7 @@ func (c *Counts) Add(o Counts) {
 	c.Promoted += o.Promoted
 	c.Aborted += o.Aborted
 	c.Released += o.Released
+	c.Concurrent += o.Concurrent
 }
 
 // Load reads a partition's clock. A partition that is not stored yet starts
@@ -68,7 +70,7 @@ func Load(v View, id int) (*Partition, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load partition %d: %w", id, err)
 	}
-	p := &Partition{ID: id, clock: c, dead: map[crdt.Key]dvv.Clock{}}
+	p := &Partition{ID: id, clock: c.Clone(), dead: map[crdt.Key]dvv.Clock{}}
 	err = v.AllDead(id, func(k crdt.Key, dots dvv.Clock) bool {
 		p.dead[k] = dots
 		return true
@@ -217,6 +219,9 @@ func (p *Partition) applyEvent(tx Tx, dot dvv.Dot, e *crdt.Event) error {
 	p.Counts.Deferred += uint64(deferred)
 	if stillborn {
 		p.Counts.Stillborn++
+	}
+	if e.Row.Type == crdt.Register && len(after.Live) > max(1, len(before.Live)) {
+		p.Counts.Concurrent++
 	}
 	return tx.PutRow(p.ID, e.Row, before, after)
 }

@@ -31,6 +31,31 @@ const (
 	afterField = "\x00"  // appended to a field: the smallest string that follows it
 )
 
+// Check refuses what no client may ask for.
+func (q *Query) Check() error {
+	if err := q.Key.Check(); err != nil {
+		return err
+	}
+	if q.Key.Type != crdt.Set && len(q.Fields) > 0 {
+		return fmt.Errorf("a %v has no members", q.Key.Type)
+	}
+	if q.Key.Type == crdt.Set && len(q.Fields) == 0 && q.Span == nil {
+		return fmt.Errorf("a read of a set names members or a span of them")
+	}
+	if len(q.Fields) > MaxFields {
+		return fmt.Errorf("%d members asked for, limit %d", len(q.Fields), MaxFields)
+	}
+	for _, f := range q.Fields {
+		if err := crdt.CheckMember(f); err != nil {
+			return err
+		}
+	}
+	if s := q.Span; s != nil && (len(s.Prefix) > crdt.MaxMember || len(s.After) > crdt.MaxMember || s.Limit < 0 || s.Limit > MaxPage) {
+		return fmt.Errorf("span of prefix %d bytes, cursor %d bytes, limit %d: at most %d bytes and %d rows", len(s.Prefix), len(s.After), s.Limit, crdt.MaxMember, MaxPage)
+	}
+	return nil
+}
+
 // Found is a row and its field.
 type Found struct {
 	Field string
@@ -194,9 +219,25 @@ func (m *Merged) Row(field string) crdt.Row {
 // IsEmpty tells whether the read showed nothing at all.
 func (m *Merged) IsEmpty() bool { return m == nil || len(m.Rows) == 0 && !m.More }
 
-// Behind tells whether a replica's answer lacks something that the merged read
-// shows or has forgotten: a reason to nudge it to catch up.
-func (m *Merged) Behind(a *Answer) bool { return !a.Clock.Covers(m.Clock) }
+// differs tells whether a replica's answer shows other rows than the merged
+// read: a reason to nudge it to catch up. Clocks alone differ all the time while
+// writes are under way.
+func (m *Merged) differs(a *Answer) bool {
+	i := 0
+	for _, f := range a.Rows {
+		if m.More && f.Field > m.Last {
+			break
+		}
+		if len(f.Row.Live) == 0 {
+			continue
+		}
+		if i >= len(m.Rows) || m.Rows[i].Field != f.Field || !slices.Equal(m.Rows[i].Row.Dots(), f.Row.Dots()) {
+			return true
+		}
+		i++
+	}
+	return i < len(m.Rows)
+}
 
 func compareStrings(a, b string) int {
 	switch {

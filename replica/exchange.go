@@ -1,0 +1,152 @@
+package replica
+
+import (
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// Anti-entropy by clocks: co-owners send each other fingerprints of their
+// clocks; where two differ, each sends its clock and the other replies with the
+// logged events that the clock lacks.
+//
+//	a ── Digest ──▶ b      equal: nothing more
+//	a ◀─ CatchUp ── b      b's clock
+//	a ── Events ──▶ b      what b lacks
+//	a ── CatchUp ──▶ b     a's clock, if b has more
+//	a ◀── Events ── b
+
+func (s *Shard) valid(partition int) bool {
+	return partition >= 0 && partition < s.ring.Config().Partitions
+}
+
+// loaded returns a partition's replica, loading it from the committed state.
+func (s *Shard) loaded(id int) (p *part, err error) {
+	if p = s.parts[id]; p != nil {
+		return p, nil
+	}
+	err = s.cfg.Read(func(v View) error {
+		p, err = s.part(v, id)
+		return err
+	})
+	return p, err
+}
+
+func (s *Shard) exchangeRound() {
+	for _, m := range s.ring.Members() {
+		if m.ID != s.cfg.Self && s.usable(m.ID) {
+			s.exchangeWith(m.ID)
+		}
+	}
+	s.after(s.cfg.ExchangeEvery, s.exchangeRound)
+}
+
+// exchangeWith sends a co-owner the fingerprints of all partitions both own.
+func (s *Shard) exchangeWith(id ring.NodeID) {
+	var d Digest
+	for _, partition := range s.stored {
+		if !s.owns(partition) || !s.ring.Owns(id, partition) {
+			continue
+		}
+		if p, err := s.loaded(partition); err == nil {
+			d.Batch = append(d.Batch, ClockPrint{partition, p.Clock().Fingerprint()})
+		}
+	}
+	if len(d.Batch) > 0 {
+		s.send(id, d)
+	}
+}
+
+func (s *Shard) receiveDigest(from ring.NodeID, m Digest) {
+	for _, e := range m.Batch {
+		if !s.valid(e.Partition) || !s.owns(e.Partition) && !s.stores(e.Partition) {
+			continue
+		}
+		p, err := s.loaded(e.Partition)
+		if err == nil && p.Clock().Fingerprint() != e.Print {
+			s.Stats.Exchanges++
+			s.catchUpFrom(e.Partition, from, false)
+		}
+	}
+}
+
+func (s *Shard) catchUpFrom(partition int, from ring.NodeID, final bool) {
+	p, err := s.loaded(partition)
+	if err == nil {
+		s.send(from, CatchUp{Partition: partition, Clock: p.Clock().Clone(), Final: final})
+	}
+}
+
+// receiveCatchUp replies with events that are durable here and that the
+// sender lacks.
+func (s *Shard) receiveCatchUp(from ring.NodeID, m CatchUp) {
+	if !s.valid(m.Partition) {
+		s.Stats.Malformed++
+		return
+	}
+	e := Events{Partition: m.Partition}
+	if s.missing(&e, m.Clock) == nil && (len(e.Groups) > 0 || e.Gap) {
+		s.send(from, e)
+	}
+	if m.Final || !s.owns(m.Partition) && !s.stores(m.Partition) {
+		return
+	}
+	if p, err := s.loaded(m.Partition); err == nil && !p.Clock().Covers(m.Clock) {
+		s.catchUpFrom(m.Partition, from, true)
+	}
+}
+
+// missing fills e with committed groups that a peer's clock lacks, up to the
+// bounds of one message.
+func (s *Shard) missing(e *Events, theirs clock) error {
+	bytes := 0
+	return s.cfg.Read(func(v View) error {
+		complete, err := Missing(v, e.Partition, theirs, func(g crdt.Group, size int) bool {
+			if bytes > 0 && (bytes+size > s.cfg.BatchBytes || len(e.Groups) >= s.cfg.BatchGroup) {
+				e.More = true
+				return false
+			}
+			bytes += size
+			e.Groups = append(e.Groups, g)
+			return true
+		})
+		e.Gap = err == nil && !complete
+		return err
+	})
+}
+
+// receiveEvents applies events that this replica asked for, or that are handed
+// off to it.
+func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
+	if !s.valid(m.Partition) || !s.owns(m.Partition) && !s.stores(m.Partition) {
+		return // a store that was dropped meanwhile is not begun again
+	}
+	size := 0
+	for i := range m.Groups {
+		size += m.Groups[i].Bytes()
+	}
+	s.deliver(size, func(c *commit) error {
+		p, err := c.part(m.Partition)
+		if err != nil {
+			return err
+		}
+		for i := range m.Groups {
+			outcome, err := c.apply(p, &m.Groups[i])
+			if err != nil {
+				return err
+			}
+			if outcome == Applied {
+				s.Stats.CaughtUp++
+			}
+		}
+		c.then = append(c.then, func(err error) {
+			switch {
+			case err != nil:
+			case m.Report:
+				s.receiveOffer(from, Offer{Partition: m.Partition, Ring: s.ring.Hash()})
+			case m.More:
+				s.catchUpFrom(m.Partition, from, true)
+			}
+		})
+		return nil
+	})
+}

@@ -1,0 +1,131 @@
+package replica
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// forward is a client's mutation that another node coordinates.
+type forward struct {
+	id       uint64
+	request  Request
+	to       ring.NodeID // who has it now
+	tried    []ring.NodeID
+	sent     bool // somebody was sent it, so the outcome may be unknown
+	nextAt   int64
+	finished bool
+}
+
+// mutate takes a client's mutation: it goes to the first live owner, or, when
+// no owner can be reached, to a fallback.
+func (s *Shard) mutate(r Request) {
+	m := r.Mutation
+	if err := m.Check(); err != nil {
+		s.reply(r.ID, Result{Failure: &Failure{Reason: Invalid, Text: fmt.Sprintf("%v: %v", m, err)}})
+		return
+	}
+	m.Sum = m.Fingerprint()
+	if age := s.now.Wall - m.Op.Issued; !m.Op.IsZero() && (age > s.cfg.OpWindow || -age > s.cfg.MaxSkew) {
+		s.reply(r.ID, Result{Failure: &Failure{Reason: OpExpired, Unknown: age > 0,
+			Text: fmt.Sprintf("%v: operation id issued %d ms ago, retries are recognised for %d ms: the outcome is unknown, nothing was done now", m, age, s.cfg.OpWindow)}})
+		return
+	}
+	f := &forward{id: s.id(), request: r}
+	s.forwards[f.id] = f
+	s.await(f)
+	s.forwardNext(f)
+}
+
+// forwardNext gives the mutation to the next node that may coordinate it. A
+// second coordinator may apply what the first applied too: the operation id
+// makes that one.
+func (s *Shard) forwardNext(f *forward) {
+	if f.finished {
+		return
+	}
+	m := f.request.Mutation
+	to, found := s.coordinatorFor(s.ring.Partition(m.Key.Bucket, m.Key.Name), f.tried)
+	if !found {
+		s.endForward(f, Result{Failure: &Failure{Reason: NoQuorum, Unknown: f.sent, Needed: 1,
+			Text: fmt.Sprintf("%v: no node that could coordinate it can be reached (tried %v)", m, f.tried)}})
+		return
+	}
+	f.to, f.nextAt = to, f.request.Deadline
+	f.tried = append(f.tried, to)
+	if to == s.cfg.Self {
+		s.coordinate(*m, f.request.W, f.request.Deadline, func(r Result) { s.endForward(f, r) })
+		return
+	}
+	s.Stats.Forwards++
+	f.sent = true
+	s.send(to, Forward{ID: f.id, Mutation: *m, W: f.request.W, Left: f.request.Deadline - s.now.Mono})
+	f.nextAt = s.now.Mono + s.cfg.ForwardAfter
+}
+
+func (f *forward) over() bool { return f.finished }
+
+func (f *forward) wake(s *Shard) {
+	switch {
+	case f.request.Deadline <= s.now.Mono:
+		s.endForward(f, Result{Failure: &Failure{Reason: NoQuorum, Unknown: f.sent, Needed: 1,
+			Text: fmt.Sprintf("%v: no answer from its coordinator (tried %v) before the deadline; the outcome is unknown", f.request.Mutation, f.tried)}})
+	case f.nextAt <= s.now.Mono:
+		late := f.to
+		f.nextAt = f.request.Deadline
+		s.failed(late)
+		if !f.finished && f.to == late {
+			s.forwardNext(f)
+		}
+	}
+}
+
+// coordinatorFor returns the first live owner that was not tried, or else the
+// first such node of the walk.
+func (s *Shard) coordinatorFor(partition int, tried []ring.NodeID) (ring.NodeID, bool) {
+	for _, id := range s.ring.Walk(partition) {
+		if !slices.Contains(tried, id) && s.usable(id) {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+func (s *Shard) endForward(f *forward, r Result) {
+	if f.finished {
+		return
+	}
+	f.finished = true
+	delete(s.forwards, f.id)
+	s.reply(f.request.ID, r)
+}
+
+// receiveForward coordinates, whatever this node thinks of its place in the
+// ring: passing it on again could go round in circles, and what a node stores
+// without owning it, it hands off.
+func (s *Shard) receiveForward(from ring.NodeID, m Forward) {
+	if err := m.Mutation.Check(); err != nil || m.Left <= 0 {
+		s.Stats.Malformed++
+		return
+	}
+	s.coordinate(m.Mutation, m.W, s.now.Mono+m.Left, func(r Result) {
+		s.send(from, Forwarded{ID: m.ID, Result: r})
+	})
+}
+
+func (s *Shard) receiveForwarded(from ring.NodeID, m Forwarded) {
+	f := s.forwards[m.ID]
+	if f == nil || f.finished {
+		return
+	}
+	// A coordinator that could not do it, and knows that it did nothing, leaves
+	// the next one a chance.
+	if fail := m.Result.Failure; fail != nil && !fail.Unknown && (fail.Reason == Internal || fail.Reason == Overloaded) && f.to == from {
+		if len(f.tried) < s.ring.Config().Replicas {
+			s.forwardNext(f)
+			return
+		}
+	}
+	s.endForward(f, m.Result)
+}

@@ -1,0 +1,404 @@
+package replica
+
+import (
+	"container/heap"
+	"fmt"
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica/breaker"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// Config is what a shard goes by. Durations are nanoseconds of [Now.Mono]
+// unless they say otherwise; zero values take the defaults of [Config.Defaults].
+type Config struct {
+	Self     ring.NodeID
+	NewActor func() dvv.Actor // dice: a random actor that nobody ever used
+	R, W     int              // defaults of the cluster
+
+	// Read gives the committed state for the time of one call.
+	Read func(func(View) error) error
+
+	HedgeAfter    int64 // a read asks one more replica
+	FallbackAfter int64 // a write that lacks acknowledgements asks fallbacks
+	ForwardAfter  int64 // a forwarded mutation is given to the next coordinator
+	ExchangeEvery int64 // digests of clocks to all co-owners
+	HandoffEvery  int64 // offers of partitions that are stored and not owned
+	NudgeEvery    int64 // at most one nudge per peer and partition
+
+	OpWindow int64 // milliseconds in which a retry is recognised
+	MaxSkew  int64 // milliseconds a foreign stamp may lie ahead
+
+	MaxQueue   int // mutations and deliveries waiting for a commit
+	BatchGroup int // groups of one commit
+	BatchBytes int // estimated bytes of one commit and of one message
+}
+
+// Defaults fills in what is zero.
+func (c Config) Defaults() Config {
+	const ms = int64(1e6)
+	def := func(v *int64, d int64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	count := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	def(&c.HedgeAfter, 50*ms)
+	def(&c.FallbackAfter, 300*ms)
+	def(&c.ForwardAfter, 600*ms)
+	def(&c.ExchangeEvery, 5000*ms)
+	def(&c.HandoffEvery, 1000*ms)
+	def(&c.NudgeEvery, 1000*ms)
+	def(&c.OpWindow, 10*60*1000)
+	def(&c.MaxSkew, 60*1000)
+	count(&c.R, 2)
+	count(&c.W, 2)
+	count(&c.MaxQueue, 1<<14)
+	count(&c.BatchGroup, 1<<10)
+	count(&c.BatchBytes, 2<<20)
+	return c
+}
+
+// Shard is a node's share in the protocol for a fixed group of partitions:
+// replica, coordinator, exchange and handoff, as one value that its driver
+// feeds. Every input may leave outputs behind, which [Shard.Outputs] takes:
+//
+//	Request, Receive, Tick, SetRing, SetPeer ─▶ ┌───────┐ ─▶ Send, Reply
+//	          Fill(tx) … Committed(err)  ◀────▶ │ Shard │ ─▶ Read(view)
+//	                                            └───────┘
+//
+// What changes rows waits in a queue. When Waiting, and no commit is under way,
+// the driver opens a transaction, calls Fill, commits and calls Committed. Sends
+// of Fill go out while the commit is under way; whatever depends on durability
+// is let go by Committed. A shard is not safe for concurrent use.
+type Shard struct {
+	cfg  Config
+	now  Now
+	ring *ring.Ring
+	hlc  crdt.Stamp
+
+	actor  dvv.Actor // mints in every partition until its store is dropped
+	peers  map[ring.NodeID]*peer
+	parts  map[int]*part
+	stored []int // partitions with a store, sorted
+
+	queue      []job
+	queueBytes int
+	committing *commit
+
+	nextID   uint64
+	writes   map[place][]*write
+	reads    map[uint64]*read
+	forwards map[uint64]*forward
+	pending  []waiter // what has a deadline, in order of arrival
+	sweepAt  int64
+	timers   timers
+
+	out   []any
+	Stats Stats
+}
+
+// Stats counts what a shard did.
+type Stats struct {
+	Counts
+	Minted       uint64 // groups
+	Commits      uint64
+	CommitGroups uint64 // groups over all commits
+	Retries      uint64 // operations recognised
+	Nothing      uint64 // mutations that had nothing to change
+	Fallbacks    uint64 // groups sent to a fallback
+	Coordinated  uint64 // mutations coordinated here
+	Forwards     uint64 // mutations handed to another node
+	ReadsMerged  uint64
+	Degraded     uint64
+	Hedges       uint64
+	Nudges       uint64
+	Exchanges    uint64 // clocks found different
+	CaughtUp     uint64 // groups received by exchange or handoff
+	HandedOff    uint64 // partitions dropped after handoff
+	Rotations    uint64 // actors given up because a foreign event bore them: an alarm
+	SkewAlarms   uint64 // stamps too far ahead to merge: an alarm
+	Malformed    uint64 // messages that no honest peer sends
+	Refused      uint64 // requests refused because a queue was full
+}
+
+// part is what a shard keeps of one partition beside its replica.
+type part struct {
+	*Partition
+	actor dvv.Actor
+	seq   uint64 // the last that actor minted here
+
+	covered map[ring.NodeID]dvv.Clock // handoff: durable clocks of owners, under this ring
+	nudged  map[ring.NodeID]int64
+}
+
+type peer struct {
+	id      ring.NodeID
+	alive   bool // what gossip says
+	breaker breaker.Breaker
+}
+
+// place is a group's first dot in its partition.
+type place struct {
+	partition int
+	dot       dvv.Dot
+}
+
+// New returns a shard. actor belongs to this opening of the store alone: it was
+// drawn when the store was opened, and dies with the process.
+func New(cfg Config, actor dvv.Actor, r *ring.Ring, now Now) (*Shard, error) {
+	s := &Shard{
+		cfg: cfg.Defaults(), now: now, ring: r, actor: actor, hlc: crdt.StampAt(now.Wall),
+		peers: map[ring.NodeID]*peer{}, parts: map[int]*part{},
+		writes: map[place][]*write{}, reads: map[uint64]*read{}, forwards: map[uint64]*forward{},
+	}
+	err := s.cfg.Read(func(v View) (err error) {
+		s.stored, err = v.Partitions()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open shard: %w", err)
+	}
+	s.after(s.cfg.ExchangeEvery/4, s.exchangeRound)
+	s.after(s.cfg.HandoffEvery, s.handoffRound)
+	return s, nil
+}
+
+// part returns the replica of a partition, loading its clock when it is touched
+// for the first time. v is the store as the caller sees it.
+func (s *Shard) part(v View, id int) (*part, error) {
+	if p := s.parts[id]; p != nil {
+		return p, nil
+	}
+	replica, err := Load(v, id)
+	if err != nil {
+		return nil, err
+	}
+	p := newPart(replica, s.actor)
+	s.parts[id] = p
+	return p, nil
+}
+
+func newPart(p *Partition, actor dvv.Actor) *part {
+	return &part{Partition: p, actor: actor, covered: map[ring.NodeID]dvv.Clock{}, nudged: map[ring.NodeID]int64{}}
+}
+
+// stores tells whether this node has a store of the partition.
+func (s *Shard) stores(id int) bool {
+	_, found := slices.BinarySearch(s.stored, id)
+	return found
+}
+
+func (s *Shard) owns(id int) bool { return s.ring.Owns(s.cfg.Self, id) }
+
+// Outputs takes what the shard wants done: [Send] and [Reply] values, in order.
+func (s *Shard) Outputs() []any {
+	out := s.out
+	s.out = nil
+	return out
+}
+
+func (s *Shard) send(to ring.NodeID, m Message) { s.out = append(s.out, Send{to, m}) }
+
+func (s *Shard) reply(id uint64, r Result) { s.out = append(s.out, Reply{id, r}) }
+
+func (s *Shard) id() uint64 {
+	s.nextID++
+	return s.nextID
+}
+
+// Stamp returns the highest stamp given or seen; it goes out with every reply
+// and message.
+func (s *Shard) Stamp() crdt.Stamp { return s.hlc }
+
+// Observe merges a stamp that came with a request or a message. One that lies
+// further ahead of the node's clock than the maximum skew is counted and not
+// merged.
+func (s *Shard) Observe(now Now, seen crdt.Stamp) {
+	s.now = now
+	switch {
+	case seen <= s.hlc:
+	case seen.Ahead(now.Wall) > s.cfg.MaxSkew:
+		s.Stats.SkewAlarms++
+	default:
+		s.hlc = seen
+	}
+}
+
+func (s *Shard) nextStamp() crdt.Stamp {
+	s.hlc = s.hlc.Next(s.now.Wall)
+	return s.hlc
+}
+
+// Durable returns the stored clock of a partition.
+func (s *Shard) Durable(partition int) (c dvv.Clock, stored bool, err error) {
+	err = s.cfg.Read(func(v View) (err error) {
+		c, stored, err = v.Clock(partition)
+		return err
+	})
+	return c, stored, err
+}
+
+// Stored lists the partitions this node stores, in order.
+func (s *Shard) Stored() []int { return slices.Clone(s.stored) }
+
+// SetRing replaces the ring. Coverage that was reported under the old one no
+// longer counts.
+func (s *Shard) SetRing(now Now, r *ring.Ring) {
+	s.now = now
+	if s.ring.Hash() == r.Hash() {
+		return
+	}
+	s.ring = r
+	for _, p := range s.parts {
+		clear(p.covered)
+	}
+}
+
+// Receive takes a message of a peer.
+func (s *Shard) Receive(now Now, from ring.NodeID, m Message) {
+	s.now = now
+	s.peer(from).breaker.Success(now.Mono)
+	switch m := m.(type) {
+	case Replicate:
+		s.receiveReplicate(from, m)
+	case Acked:
+		s.receiveAcked(from, m)
+	case Forward:
+		s.receiveForward(from, m)
+	case Forwarded:
+		s.receiveForwarded(from, m)
+	case Asking:
+		s.receiveAsking(from, m)
+	case Answered:
+		s.receiveAnswered(from, m)
+	case Digest:
+		s.receiveDigest(from, m)
+	case CatchUp:
+		s.receiveCatchUp(from, m)
+	case Events:
+		s.receiveEvents(from, m)
+	case Offer:
+		s.receiveOffer(from, m)
+	case Coverage:
+		s.receiveCoverage(from, m)
+	case Nudge:
+		s.receiveNudge(from, m)
+	}
+}
+
+// Request takes a client's request.
+func (s *Shard) Request(now Now, r Request) {
+	s.now = now
+	if r.Deadline <= now.Mono {
+		s.reply(r.ID, Result{Failure: &Failure{Reason: DeadlinePast, Text: fmt.Sprintf("%v: the deadline was past on arrival; nothing was done", r.what())}})
+		return
+	}
+	if r.Mutation != nil {
+		s.mutate(r)
+		return
+	}
+	s.query(r)
+}
+
+func (r *Request) what() string {
+	if r.Mutation != nil {
+		return r.Mutation.String()
+	}
+	return r.Query.String()
+}
+
+// Tick lets due timers run.
+func (s *Shard) Tick(now Now) {
+	s.now = now
+	for len(s.timers) > 0 && s.timers[0].at <= now.Mono {
+		heap.Pop(&s.timers).(*timer).run()
+	}
+	if s.sweepAt <= now.Mono {
+		s.sweep()
+	}
+}
+
+// NextTick returns the [Now.Mono] at which something is due.
+func (s *Shard) NextTick() int64 {
+	if len(s.pending) > 0 {
+		return min(s.timers[0].at, s.sweepAt)
+	}
+	return s.timers[0].at
+}
+
+// waiter is a write, a read or a forwarded mutation under way.
+type waiter interface {
+	over() bool
+	wake(*Shard) // looks at the time; called every sweepEvery
+}
+
+const sweepEvery = int64(10e6) // nanoseconds
+
+func (s *Shard) await(w waiter) {
+	if len(s.pending) == 0 {
+		s.sweepAt = s.now.Mono + sweepEvery
+	}
+	s.pending = append(s.pending, w)
+}
+
+// sweep wakes what is under way, in order of arrival, and forgets what is over.
+// One pass in ten milliseconds costs less than a timer for each operation.
+func (s *Shard) sweep() {
+	s.sweepAt = s.now.Mono + sweepEvery
+	all := s.pending
+	s.pending = nil
+	for _, w := range all {
+		if !w.over() {
+			w.wake(s)
+		}
+		if !w.over() {
+			s.pending = append(s.pending, w)
+		}
+	}
+}
+
+// Totals returns the counts of the shard and of all its partitions.
+func (s *Shard) Totals() Stats {
+	t := s.Stats
+	for _, p := range s.parts {
+		t.Add(p.Counts)
+	}
+	return t
+}
+
+// timers is a heap by time, then by order of setting: the same inputs run the
+// same timers in the same order.
+type timers []*timer
+
+type timer struct {
+	at  int64
+	seq uint64
+	run func()
+}
+
+func (t timers) Len() int { return len(t) }
+func (t timers) Less(i, j int) bool {
+	return t[i].at < t[j].at || t[i].at == t[j].at && t[i].seq < t[j].seq
+}
+func (t timers) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
+func (t *timers) Push(x any)   { *t = append(*t, x.(*timer)) }
+func (t *timers) Pop() any {
+	old := *t
+	x := old[len(old)-1]
+	old[len(old)-1] = nil
+	*t = old[:len(old)-1]
+	return x
+}
+
+func (s *Shard) after(d int64, run func()) { s.at(s.now.Mono+d, run) }
+
+func (s *Shard) at(mono int64, run func()) {
+	heap.Push(&s.timers, &timer{mono, s.id(), run})
+}

@@ -1,0 +1,304 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica/quorum"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// write is a mutation that this node coordinates: read what it observes, mint,
+// commit and send at the same time, count durable acknowledgements.
+type write struct {
+	id       uint64
+	m        Mutation
+	part     int
+	w        int
+	deadline int64
+	done     func(Result)
+	finished bool
+
+	group  crdt.Group
+	count  quorum.Write[ring.NodeID]
+	slowAt int64
+	result Result
+}
+
+// coordinate takes a mutation whose coordinator this node is.
+func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result)) {
+	s.Stats.Coordinated++
+	wr := &write{id: s.id(), m: m, part: s.ring.Partition(m.Key.Bucket, m.Key.Name), w: w, deadline: deadline, done: done}
+	if wr.w == 0 {
+		wr.w = s.cfg.W
+	}
+	if s.full() {
+		s.Stats.Refused++
+		s.finish(wr, &Failure{Reason: Overloaded, Text: fmt.Sprintf("%v: %d mutations are waiting at %v already; nothing was done", &m, len(s.queue), s.cfg.Self)})
+		return
+	}
+	q, observes := m.Observes()
+	if !observes {
+		s.enqueue(m.bytes(), func(c *commit) error { return s.fillWrite(c, wr, nil) })
+		return
+	}
+	s.read(q, s.cfg.R, deadline, func(r Result) {
+		if r.Failure != nil {
+			f := *r.Failure
+			f.Text = fmt.Sprintf("%v: nothing was written, because what it would remove could not be read: %s", &m, f.Text)
+			s.finish(wr, &f)
+			return
+		}
+		s.enqueue(m.bytes(), func(c *commit) error { return s.fillWrite(c, wr, r.Merged) })
+	})
+}
+
+func (s *Shard) finish(w *write, f *Failure) {
+	if w.finished {
+		return
+	}
+	w.finished = true
+	w.result.Failure = f
+	w.result.Coordinator = s.cfg.Self
+	s.forgetWrite(w)
+	w.done(w.result)
+}
+
+// fillWrite mints the mutation inside a transaction, or finds that it was
+// minted before.
+func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
+	if w.deadline <= s.now.Mono {
+		s.finish(w, &Failure{Reason: DeadlinePast, Text: fmt.Sprintf("%v: the deadline passed while it waited; nothing was done", &w.m)})
+		return nil
+	}
+	active := s.ring.Active(w.part, s.usable)
+	if len(active) < w.w {
+		s.finish(w, &Failure{Reason: NoQuorum, Needed: w.w, Got: len(active),
+			Text: fmt.Sprintf("%v: needs %d durable copies, only %d replicas can be reached (%v); nothing was written", &w.m, w.w, len(active), active)})
+		return nil
+	}
+	p, err := c.part(w.part)
+	if err != nil {
+		return err
+	}
+	group, again, err := s.mintOnce(c, p, w, seen)
+	if err != nil || w.finished {
+		return err
+	}
+	w.group, w.result.Answer = group, group.Answer
+	if len(group.Events) == 0 {
+		s.Stats.Nothing++
+		c.then = append(c.then, func(err error) { s.finish(w, s.storeFailure(w, err)) })
+		return nil
+	}
+	w.result.Wrote = true
+	for i := range group.Events {
+		if group.Events[i].Payload != nil {
+			w.result.Context.Add(group.Dot(i))
+		}
+	}
+	if !again {
+		if _, err := c.apply(p, &group); err != nil {
+			return err
+		}
+	}
+	s.replicate(c, w, active)
+	return nil
+}
+
+// mintOnce returns the group of a mutation: the one it had when it was tried
+// before, or a new one.
+func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Group, again bool, err error) {
+	if !w.m.Op.IsZero() {
+		m, found, err := c.tx.Remembered(p.ID, w.m.Op)
+		if err != nil {
+			return crdt.Group{}, false, err
+		}
+		if found {
+			return s.recall(c, p, w, m)
+		}
+	}
+	first := dvv.Dot{Actor: p.actor, Seq: p.seq + 1}
+	g, err = p.Mint(c.tx, &w.m, seen, first, s.nextStamp(), crdt.StampAt(s.now.Wall+s.cfg.MaxSkew))
+	switch {
+	case errors.Is(err, crdt.ErrOverflow):
+		s.finish(w, &Failure{Reason: Overflow, Text: fmt.Sprintf("%v: %v; nothing was written", &w.m, err)})
+		return crdt.Group{}, false, nil
+	case errors.Is(err, ErrContextTooWide):
+		s.finish(w, &Failure{Reason: Invalid, Text: fmt.Sprintf("%v: %v; nothing was written", &w.m, err)})
+		return crdt.Group{}, false, nil
+	case err != nil:
+		return crdt.Group{}, false, err
+	}
+	s.hlc = max(s.hlc, g.Stamp)
+	if n := len(g.Events); n > 0 {
+		p.seq += uint64(n)
+		s.Stats.Minted++
+	}
+	return g, false, nil
+}
+
+// recall finds the group of an operation that was applied before. The client is
+// answered as it was then, once W replicas hold the group durably.
+func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Group, bool, error) {
+	s.Stats.Retries++
+	if m.Sum != w.m.Sum {
+		s.finish(w, &Failure{Reason: OpReused, Text: fmt.Sprintf("%v: operation id %v stands for another mutation; nothing was written", &w.m, w.m.Op)})
+		return crdt.Group{}, true, nil
+	}
+	g, logged, err := c.tx.Group(p.ID, m.Dots[0])
+	if err != nil {
+		return crdt.Group{}, true, err
+	}
+	if logged {
+		return g, true, nil
+	}
+	// Trimmed from the log: every owner holds it durably.
+	w.result.Wrote, w.result.Answer = true, m.Answer
+	for i := range uint64(m.Events) {
+		w.result.Context.Add(dvv.Dot{Actor: m.Dots[0].Actor, Seq: m.Dots[0].Seq + i})
+	}
+	c.then = append(c.then, func(err error) { s.finish(w, s.storeFailure(w, err)) })
+	return crdt.Group{}, true, nil
+}
+
+// replicate sends a write's group to the active list and starts counting.
+func (s *Shard) replicate(c *commit, w *write, active ring.Preference) {
+	w.count = quorum.NewWrite[ring.NodeID](w.w, nil)
+	w.count.Ask(s.cfg.Self)
+	for _, st := range active {
+		w.count.Ask(st.Node)
+		c.shipTo(st.Node, w.part, w.group)
+		if st.For != "" {
+			s.Stats.Fallbacks++
+		}
+	}
+	key := place{w.part, w.group.Dot(0)}
+	s.writes[key] = append(s.writes[key], w)
+	c.then = append(c.then, func(err error) {
+		if err != nil {
+			w.count.Fail(s.cfg.Self)
+			s.finish(w, s.storeFailure(w, err))
+			return
+		}
+		w.count.Ack(s.cfg.Self)
+		s.writeOn(w)
+	})
+	w.slowAt = s.now.Mono + s.cfg.FallbackAfter
+	s.await(w)
+}
+
+func (s *Shard) storeFailure(w *write, err error) *Failure {
+	if err == nil {
+		return nil
+	}
+	return &Failure{Reason: Internal, Unknown: len(w.group.Events) > 0, Text: fmt.Sprintf("%v: the store of %v failed: %v", &w.m, s.cfg.Self, err)}
+}
+
+func (s *Shard) forgetWrite(w *write) {
+	if len(w.group.Events) == 0 {
+		return
+	}
+	key := place{w.part, w.group.Dot(0)}
+	rest := s.writes[key]
+	for i, o := range rest {
+		if o == w {
+			rest = append(rest[:i:i], rest[i+1:]...)
+			break
+		}
+	}
+	if len(rest) == 0 {
+		delete(s.writes, key)
+	} else {
+		s.writes[key] = rest
+	}
+}
+
+func (s *Shard) receiveAcked(from ring.NodeID, m Acked) {
+	for _, r := range m.Batch {
+		for _, d := range r.Dots {
+			// A copy: finishing takes a write out of the list.
+			for _, w := range append([]*write(nil), s.writes[place{r.Partition, d}]...) {
+				w.count.Ack(from)
+				s.writeOn(w)
+			}
+		}
+	}
+}
+
+// writeOn goes on with a write after its count changed.
+func (s *Shard) writeOn(w *write) {
+	if w.finished || len(w.group.Events) == 0 {
+		return
+	}
+	switch w.count.State() {
+	case quorum.Reached:
+		s.finish(w, nil)
+	case quorum.Unreachable:
+		if s.askFallbacks(w) == 0 {
+			s.finish(w, s.shortOf(w, "nobody else can be reached"))
+		}
+	}
+}
+
+// writeSlow asks fallbacks to stand in for those who have not acknowledged.
+func (s *Shard) writeSlow(w *write) {
+	if w.finished {
+		return
+	}
+	var late []ring.NodeID
+	for id, mark := range w.count.All() {
+		if mark == quorum.Outstanding && id != s.cfg.Self {
+			late = append(late, id)
+		}
+	}
+	for _, id := range late {
+		s.failed(id)
+	}
+	if !w.finished {
+		s.askFallbacks(w)
+	}
+}
+
+// askFallbacks sends the group to the next nodes of the walk, as many as the
+// quorum is short of counting only those who answered, and returns how many it
+// asked.
+func (s *Shard) askFallbacks(w *write) int {
+	var asked []ring.NodeID
+	for id := range w.count.All() {
+		asked = append(asked, id)
+	}
+	missing, sent := w.count.Needed()-w.count.Acked(), 0
+	for _, id := range s.ring.Walk(w.part) {
+		if sent >= missing {
+			break
+		}
+		if !slices.Contains(asked, id) && s.usable(id) {
+			w.count.Ask(id)
+			s.Stats.Fallbacks++
+			s.send(id, Replicate{Batch: []Shipment{{w.part, []crdt.Group{w.group}}}})
+			sent++
+		}
+	}
+	return sent
+}
+
+func (w *write) over() bool { return w.finished }
+
+func (w *write) wake(s *Shard) {
+	switch {
+	case w.deadline <= s.now.Mono:
+		s.finish(w, s.shortOf(w, "the deadline passed"))
+	case w.slowAt <= s.now.Mono:
+		w.slowAt = w.deadline
+		s.writeSlow(w)
+	}
+}
+
+func (s *Shard) shortOf(w *write, why string) *Failure {
+	return &Failure{Reason: NoQuorum, Needed: w.count.Needed(), Got: w.count.Acked(), Unknown: true,
+		Text: fmt.Sprintf("%v: %v; %s; the outcome is unknown", &w.m, &w.count, why)}
+}
