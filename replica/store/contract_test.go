@@ -1,0 +1,294 @@
+package store_test
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/replicatest"
+	"github.com/cartwheel-db/cartwheel/replica/store"
+)
+
+var (
+	_ replica.View = (*store.View)(nil)
+	_ replica.Tx   = (*store.Tx)(nil)
+)
+
+const partitions = 256
+
+func testOptions() store.Options {
+	return store.Options{ClusterID: "cluster", Node: "node", Partitions: partitions, NoSync: true}
+}
+
+func open(t testing.TB, path string) *store.Store {
+	t.Helper()
+	s, err := store.Open(path, testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// The generators draw from few names, among them prefixes of each other and the
+// bytes that a careless encoding would take for an end.
+var (
+	somePartition = rapid.SampledFrom([]int{0, 1, 2, 254, 255})
+	someName      = rapid.SampledFrom([]string{"a", "a\x00", "aa", "ab", "b", "\u00ff", "\x00", "\x01", strings.Repeat("k", 300)})
+	someActor     = rapid.SampledFrom([]dvv.Actor{1, 2, 1 << 40, 1<<64 - 1})
+	someDot       = rapid.Custom(func(t *rapid.T) dvv.Dot {
+		return dvv.Dot{Actor: someActor.Draw(t, "actor"), Seq: rapid.Uint64Range(1, 12).Draw(t, "seq")}
+	})
+	someKey = rapid.Custom(func(t *rapid.T) crdt.Key {
+		return crdt.Key{Type: crdt.Type(rapid.IntRange(1, 4).Draw(t, "type")), Bucket: rapid.SampledFrom([]string{"b", "bb", "\x01"}).Draw(t, "bucket"), Name: someName.Draw(t, "key")}
+	})
+	someAddress = rapid.Custom(func(t *rapid.T) crdt.Address {
+		a := someKey.Draw(t, "key").Row()
+		if a.Type == crdt.Set {
+			a.Field = someName.Draw(t, "member")
+		}
+		return a
+	})
+	someClock = rapid.Custom(func(t *rapid.T) dvv.Clock {
+		var c dvv.Clock
+		for range rapid.IntRange(0, 3).Draw(t, "runs") {
+			d := someDot.Draw(t, "first")
+			c.AddRange(d.Actor, d.Seq, d.Seq+rapid.Uint64Range(0, 4).Draw(t, "more"))
+		}
+		return c
+	})
+	someOperation = rapid.Custom(func(t *rapid.T) crdt.Operation {
+		o := crdt.Operation{Seq: rapid.Uint64Range(1, 3).Draw(t, "operation"), Issued: rapid.SampledFrom([]int64{0, 1, 1 << 40}).Draw(t, "issued")}
+		o.Client[15] = byte(rapid.SampledFrom([]int{0, 1, 255}).Draw(t, "client"))
+		return o
+	})
+)
+
+// payload returns a payload that rows of the type may hold.
+func payload(t crdt.Type, n uint64) crdt.Payload {
+	switch t {
+	case crdt.Set:
+		return crdt.Member{Stamp: crdt.Stamp(n), Note: []byte("note")}.Payload()
+	case crdt.Counter:
+		return crdt.Entry{P: crdt.TotalOf(int64(n))}.Payload()
+	case crdt.Register:
+		return crdt.Assign{Stamp: crdt.Stamp(n), Value: []byte("value")}.Payload()
+	default:
+		return crdt.BlobValue{Value: fmt.Appendf(nil, "blob %d", n)}.Payload()
+	}
+}
+
+func drawRow(t *rapid.T, k crdt.Type) (r crdt.Row) {
+	dots := slices.SortedFunc(maps.Keys(maps.Collect(someDots(t))), dvv.Dot.Compare)
+	for i, d := range dots {
+		if rapid.Bool().Draw(t, "live") {
+			r.Live = append(r.Live, crdt.Live{Dot: d, Payload: payload(k, uint64(i))})
+		} else {
+			r.Deferred = append(r.Deferred, d)
+		}
+	}
+	return r
+}
+
+func someDots(t *rapid.T) func(func(dvv.Dot, bool) bool) {
+	dots := rapid.SliceOfN(someDot, 0, 4).Draw(t, "dots")
+	return func(yield func(dvv.Dot, bool) bool) {
+		for _, d := range dots {
+			if !yield(d, true) {
+				return
+			}
+		}
+	}
+}
+
+// drawGroup draws a group that does not overlap what the model has logged.
+func drawGroup(t *rapid.T, v replica.View, p int) (g crdt.Group, ok bool) {
+	first := someDot.Draw(t, "first")
+	g = crdt.Group{Actor: first.Actor, First: first.Seq, Stamp: 7, Op: someOperation.Draw(t, "op")}
+	for i := range rapid.IntRange(1, 4).Draw(t, "events") {
+		if _, logged, _ := v.Group(p, dvv.Dot{Actor: first.Actor, Seq: first.Seq + uint64(i)}); logged {
+			return g, false
+		}
+		a := someAddress.Draw(t, "row")
+		g.Events = append(g.Events, crdt.Event{Row: a, Payload: payload(a.Type, uint64(i))})
+	}
+	return g, true
+}
+
+// dump is all that a view answers, in words: every walk whole, every page of
+// rows and the log from several places, and point reads of what is not there.
+func dump(v replica.View, ask *rapid.T) string {
+	var b strings.Builder
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	ps, err := v.Partitions()
+	say("partitions %v %v", ps, err)
+	for _, p := range []int{0, 1, 2, 254, 255} {
+		b.WriteString(replicatest.DumpText(v, p))
+	}
+	p, k, a, c, d, op := somePartition.Draw(ask, "p"), someKey.Draw(ask, "k"), someAddress.Draw(ask, "a"), someClock.Draw(ask, "c"), someDot.Draw(ask, "d"), someOperation.Draw(ask, "op")
+	from := rapid.SampledFrom([]string{"", "\x00", "a", "a\x00", "aa", "b", "\xff"}).Draw(ask, "from")
+	limit := rapid.IntRange(1, 5).Draw(ask, "limit")
+	n := 0
+	more := func() bool { n++; return n%limit != 0 }
+	say("rows %v from %q: %v", k, from, v.Rows(p, k, from, func(f string, r crdt.Row) bool { say("%q %v", f, r); return more() }))
+	say("all: %v", v.AllRows(p, func(a crdt.Address, r crdt.Row) bool { say("%q %v", a, r); return more() }))
+	say("deferred in %v: %v", c, v.DeferredIn(p, c, func(d dvv.Dot, a crdt.Address) bool { say("%v %q", d, a); return more() }))
+	say("log of %v: %v", c, v.Log(p, c, func(g crdt.Group, size int) bool { say("%v %d", g, size); return more() }))
+	say("dead: %v", v.AllDead(p, func(k crdt.Key, c dvv.Clock) bool { say("%v %v", k, c); return more() }))
+	say("operations: %v", v.AllRemembered(p, func(m crdt.Remembered) bool { say("%v", m); return more() }))
+	row, err := v.Row(p, a)
+	say("row %q %v %v", a, row, err)
+	dots, err := v.Dead(p, k)
+	say("dead %v %v %v", k, dots, err)
+	g, logged, err := v.Group(p, d)
+	say("group of %v %v %t %v", d, g, logged, err)
+	m, found, err := v.Remembered(p, op)
+	say("operation %v %v %t %v", op, m, found, err)
+	// The whole log by walking all dots: DumpText shows only what the clock has.
+	var all dvv.Clock
+	for _, a := range []dvv.Actor{1, 2, 1 << 40, 1<<64 - 1} {
+		all.AddRange(a, 1, 1<<64-1)
+	}
+	say("log: %v", v.Log(p, all, func(g crdt.Group, size int) bool { say("%v %d", g, size); return true }))
+	return b.String()
+}
+
+// TestTheStoreOnDiskIsTheStoreInMemory holds every answer of every state, in and
+// outside transactions, committed, rolled back and reopened, against the naive
+// store of the simulations.
+func TestTheStoreOnDiskIsTheStoreInMemory(t *testing.T) {
+	dir, runs := t.TempDir(), 0
+	rapid.Check(t, func(t *rapid.T) {
+		runs++
+		path := filepath.Join(dir, fmt.Sprint(runs))
+		disk, err := store.Open(path, testOptions())
+		if err != nil {
+			t.Fatal(err)
+		}
+		memory := replicatest.NewMemStore()
+		var tx *store.Tx
+		var mtx *replicatest.MemTx
+		begin := func() {
+			if tx == nil {
+				if tx, err = disk.Begin(); err != nil {
+					t.Fatal(err)
+				}
+				mtx = memory.Begin()
+			}
+		}
+		end := func(commit bool) {
+			if tx == nil {
+				return
+			}
+			if commit {
+				err = tx.Commit()
+				_ = mtx.Commit()
+			} else {
+				err = tx.Rollback()
+				mtx.Abandon()
+			}
+			if tx, mtx = nil, nil; err != nil {
+				t.Fatal(err)
+			}
+		}
+		defer func() { end(false); _ = disk.Close() }()
+		same := func(what string, a, b error) {
+			if a != nil || b != nil {
+				t.Fatalf("%s: disk %v, memory %v", what, a, b)
+			}
+		}
+		t.Repeat(map[string]func(*rapid.T){
+			"clock": func(t *rapid.T) {
+				begin()
+				p, c := somePartition.Draw(t, "p"), someClock.Draw(t, "clock")
+				same("put clock", tx.PutClock(p, c), mtx.PutClock(p, c))
+			},
+			"row": func(t *rapid.T) {
+				begin()
+				p, a := somePartition.Draw(t, "p"), someAddress.Draw(t, "row")
+				before, _ := mtx.Row(p, a)
+				after := drawRow(t, a.Type)
+				same("put row", tx.PutRow(p, a, before, after), mtx.PutRow(p, a, before, after))
+			},
+			"dead": func(t *rapid.T) {
+				begin()
+				p, k, c := somePartition.Draw(t, "p"), someKey.Draw(t, "key"), someClock.Draw(t, "dots")
+				same("put dead", tx.PutDead(p, k, c), mtx.PutDead(p, k, c))
+			},
+			"group": func(t *rapid.T) {
+				begin()
+				p := somePartition.Draw(t, "p")
+				if g, ok := drawGroup(t, mtx, p); ok {
+					same("put group", tx.PutGroup(p, &g), mtx.PutGroup(p, &g))
+				}
+			},
+			"trim": func(t *rapid.T) {
+				begin()
+				p := somePartition.Draw(t, "p")
+				if g, ok, _ := mtx.Group(p, someDot.Draw(t, "dot")); ok {
+					same("delete group", tx.DeleteGroup(p, &g), mtx.DeleteGroup(p, &g))
+				}
+			},
+			"remember": func(t *rapid.T) {
+				begin()
+				p, m := somePartition.Draw(t, "p"), crdt.Remembered{Op: someOperation.Draw(t, "op"), Events: 1, Dots: []dvv.Dot{someDot.Draw(t, "dot")}}
+				same("remember", tx.PutRemembered(p, &m), mtx.PutRemembered(p, &m))
+			},
+			"forget": func(t *rapid.T) {
+				begin()
+				p, op := somePartition.Draw(t, "p"), someOperation.Draw(t, "op")
+				same("forget", tx.DeleteRemembered(p, op), mtx.DeleteRemembered(p, op))
+			},
+			"drop": func(t *rapid.T) {
+				begin()
+				p := somePartition.Draw(t, "p")
+				same("drop", tx.Drop(p), mtx.Drop(p))
+			},
+			"commit":   func(*rapid.T) { end(true) },
+			"rollback": func(*rapid.T) { end(false) },
+			"reopen": func(t *rapid.T) {
+				end(false)
+				if err := disk.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if disk, err = store.Open(path, testOptions()); err != nil {
+					t.Fatal(err)
+				}
+				if d := disk.Damaged(); len(d) > 0 {
+					t.Fatalf("a whole store is damaged: %v", d)
+				}
+			},
+			"": func(t *rapid.T) {
+				seed := rapid.IntRange(0, 1<<16).Draw(t, "questions")
+				ask := func(v replica.View) string {
+					return rapid.Custom(func(t *rapid.T) string { return dump(v, t) }).Example(seed)
+				}
+				if tx != nil {
+					if a, b := ask(tx), ask(mtx); a != b {
+						t.Fatalf("in the transaction: disk\n%s\nmemory\n%s", a, b)
+					}
+				}
+				view, err := disk.View()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = view.Close() }()
+				if a, b := ask(view), ask(memory.View()); a != b {
+					t.Fatalf("committed: disk\n%s\nmemory\n%s", a, b)
+				}
+			},
+		})
+	})
+}

@@ -1,0 +1,91 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"runtime/debug"
+)
+
+var (
+	// ErrFailed: a commit failed, so memory and disk may disagree about what is
+	// durable. Nothing but closing and opening again helps.
+	ErrFailed = errors.New("store failed at an earlier commit and must be reopened")
+	// ErrBusy: another transaction is open, or views are while closing.
+	ErrBusy = errors.New("store is in use")
+	// ErrClosed: the store, view or transaction is closed.
+	ErrClosed = errors.New("closed")
+)
+
+// A DamageError names a record whose bytes are not what was stored, or, when the
+// damage is below the records, the bucket and key that were looked for. What it
+// is about was not returned.
+type DamageError struct {
+	Path    string
+	Bucket  string
+	Key     []byte // as stored, partition first; nil when unknown
+	Problem string
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("store %s: damaged record %x in %s: %s", e.Path, e.Key, e.Bucket, e.Problem)
+}
+
+// Partition returns the partition the record belongs to, when its key says.
+func (e *DamageError) Partition() (p int, known bool) {
+	if len(e.Key) < 2 || e.Bucket == meta.String() {
+		return 0, false
+	}
+	return int(e.Key[0])<<8 | int(e.Key[1]), true
+}
+
+func damaged(b bucket, key []byte, format string, args ...any) *DamageError {
+	return &DamageError{Bucket: b.String(), Key: bytes.Clone(key), Problem: fmt.Sprintf(format, args...)}
+}
+
+// A RefusalError says why a file was not opened: it is not this store's file, or
+// not whole. The file is unchanged and unlocked.
+type RefusalError struct {
+	Path string
+	What string // what was looked at
+	Want string
+	Got  string
+}
+
+func (e *RefusalError) Error() string {
+	return fmt.Sprintf("store %s refused: %s is %s, want %s", e.Path, e.What, e.Got, e.Want)
+}
+
+// A faultGuard turns what damaged pages do to bbolt, a panic or a fault in the
+// map, into an error. What a caller's callback panics with is none of its
+// business and passes through.
+type faultGuard struct {
+	calling bool // in a callback
+	broken  error
+}
+
+type guardState struct{ onFault, calling bool }
+
+// enter is called as an argument of the deferred leave.
+func (g *faultGuard) enter() guardState {
+	s := guardState{debug.SetPanicOnFault(true), g.calling}
+	g.calling = false
+	return s
+}
+
+func (g *faultGuard) leave(s guardState, path string, b bucket, key *[]byte, err *error) {
+	debug.SetPanicOnFault(s.onFault)
+	calling := g.calling
+	g.calling = s.calling
+	if calling {
+		return // not recovered: the callback's panic goes on with its own stack
+	}
+	if p := recover(); p != nil {
+		g.broken = damaged(b, *key, "page is unreadable: %v", p)
+		*err = g.broken
+	}
+	var d *DamageError
+	if *err != nil && errors.As(*err, &d) {
+		d.Path = path
+	}
+}

@@ -1,0 +1,285 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+// Options say whose store it is. Cluster, node and partitions are written into
+// a new file and compared with those of an existing one.
+type Options struct {
+	ClusterID  string // 1 to 256 bytes
+	Node       string // 1 to 256 bytes: the node's UUID
+	Partitions int    // of the whole cluster: Q, 1 to MaxPartitions
+
+	// NoSync leaves commits to the operating system. They survive the process and
+	// not the machine: for tests and benchmarks.
+	NoSync bool
+	// OnSync is called when a commit's syncs have completed, before Commit returns,
+	// on its goroutine.
+	OnSync func(path string)
+
+	openFile func(string, int, os.FileMode) (*os.File, error) // of existing files; nil for os.OpenFile
+}
+
+// mapSize is the least address space for the map, which takes no memory. The map
+// can only be replaced by a bigger one when no view is open, so it begins big.
+const mapSize = 1 << 30
+
+// growth is what a full file grows by, in bytes.
+const growth = 4 << 20
+
+// Store is one shard's store, open. Its methods may be called by any goroutine;
+// a View or Tx belongs to one goroutine at a time, and may be handed over.
+type Store struct {
+	path    string
+	actor   dvv.Actor
+	options Options
+	db      *bolt.DB
+	file    *os.File
+	found   []*DamageError
+
+	mu     sync.Mutex
+	failed error // a commit failed with it
+	closed bool
+	views  int
+	begun  bool
+
+	values arena // of the open transaction
+
+	commits, syncs, pages, bytes, damage atomic.Uint64
+}
+
+// Open opens the store at path, or creates it when there is no file. It holds
+// the file's lock until Close: one that is in use is refused with [ErrBusy]. A
+// file that is not this store or not whole is refused with a [*RefusalError].
+//
+// Open reads the whole file; single damaged records do not keep it from opening,
+// see [Store.Damaged].
+func Open(path string, o Options) (*Store, error) {
+	if o.ClusterID == "" || len(o.ClusterID) > maxIdentity || o.Node == "" || len(o.Node) > maxIdentity || o.Partitions < 1 || o.Partitions > MaxPartitions {
+		return nil, fmt.Errorf("open store %s: cluster id of %d bytes, node id of %d bytes (1 to %d), %d partitions (1 to %d)",
+			path, len(o.ClusterID), len(o.Node), maxIdentity, o.Partitions, MaxPartitions)
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := create(path, o); err != nil {
+			return nil, fmt.Errorf("create store %s: %w", path, err)
+		}
+	}
+	s := &Store{path: path, actor: newActor(), options: o}
+	if err := s.open(); err != nil {
+		s.release()
+		var refusal *RefusalError
+		if errors.As(err, &refusal) {
+			return nil, refusal
+		}
+		return nil, fmt.Errorf("open store %s: %w", path, err)
+	}
+	if err := s.identify(); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// newActor is fresh at every opening: a restored backup or a copied directory
+// must never mint a dot that the original has minted or will mint. Actors up to
+// 26 print as letters and are left to tests.
+func newActor() dvv.Actor {
+	for {
+		var b [8]byte
+		_, _ = rand.Read(b[:]) // never fails: the process ends instead
+		if a := dvv.Actor(binary.LittleEndian.Uint64(b[:])); a > 26 {
+			return a
+		}
+	}
+}
+
+func boltOptions(o Options) *bolt.Options {
+	return &bolt.Options{
+		NoSync:         o.NoSync,
+		FreelistType:   bolt.FreelistMapType,
+		NoStatistics:   true,
+		NoFreelistSync: false, // without it every opening would rebuild the list, in a goroutine whose panics nobody can catch
+	}
+}
+
+// open lets bbolt open the file, which is locked and inspected first. A panic
+// becomes an error.
+func (s *Store) open() (err error) {
+	onFault := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(onFault)
+		if p := recover(); p != nil {
+			err = &RefusalError{Path: s.path, What: "page structure", Want: "readable", Got: fmt.Sprint(p)}
+		}
+	}()
+	o := boltOptions(s.options)
+	if o.InitialMmapSize = mapSize; ^uint(0)>>32 == 0 {
+		o.InitialMmapSize = mapSize >> 4
+	}
+	o.Timeout = lockWait
+	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return s.file, s.openFile() }
+	s.db, err = bolt.Open(s.path, 0o600, o)
+	if err == nil {
+		s.db.AllocSize = growth
+	}
+	return err
+}
+
+func (s *Store) openFile() (err error) {
+	open := s.options.openFile
+	if open == nil {
+		open = os.OpenFile
+	}
+	if s.file, err = open(s.path, os.O_RDWR, 0o600); err != nil {
+		return err
+	}
+	if err := lock(s.file); err != nil {
+		return err
+	}
+	in, err := inspect(s.file)
+	if err != nil {
+		return err
+	}
+	s.found = in.damaged
+	s.damage.Store(uint64(len(in.damaged)))
+	return nil
+}
+
+// release closes the file behind bbolt's back, when bbolt has not or cannot.
+func (s *Store) release() {
+	if s.file != nil {
+		_ = s.file.Close() // closed already, as a rule; the lock goes with it
+	}
+}
+
+// identify compares whose store it is.
+func (s *Store) identify() error {
+	v, err := s.View()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = v.Close() }()
+	id, err := v.identity()
+	want := identity{Format, s.options.ClusterID, s.options.Node, uint64(s.options.Partitions), 0}
+	if err != nil && id.format == 0 {
+		return &RefusalError{Path: s.path, What: "identity", Want: "readable", Got: err.Error()}
+	}
+	for _, c := range []struct {
+		what      string
+		want, got any
+	}{
+		{"format", want.format, id.format},
+		{"cluster id", want.cluster, id.cluster},
+		{"node id", want.node, id.node},
+		{"number of partitions", want.partitions, id.partitions},
+		{"number of stored leaves", want.leaves, id.leaves},
+	} {
+		if c.want != c.got {
+			return &RefusalError{Path: s.path, What: c.what, Want: fmt.Sprint(c.want), Got: fmt.Sprint(c.got)}
+		}
+	}
+	if err != nil {
+		return &RefusalError{Path: s.path, What: "identity", Want: "readable", Got: err.Error()}
+	}
+	return nil
+}
+
+// Actor returns the id of this opening: random, never stored, never zero.
+func (s *Store) Actor() dvv.Actor { return s.actor }
+
+// Path returns the file's name as given to Open.
+func (s *Store) Path() string { return s.path }
+
+// Damaged returns the records, a thousand at most, that were damaged when the
+// store was opened.
+func (s *Store) Damaged() []*DamageError { return s.found }
+
+// Stats are counts since the store was opened, and the file's size now.
+type Stats struct {
+	Commits uint64
+	Syncs   uint64 // two per commit: its pages, then its meta page
+	Bytes   uint64 // of keys and values put
+	Pages   uint64 // bytes of pages written, what Bytes was amplified to
+	Damaged uint64 // damaged records at opening, and reads that met damage
+	File    int64  // bytes
+}
+
+// Stats returns the store's counts.
+func (s *Store) Stats() Stats {
+	st := Stats{Commits: s.commits.Load(), Syncs: s.syncs.Load(), Bytes: s.bytes.Load(), Pages: s.pages.Load(), Damaged: s.damage.Load()}
+	if info, err := os.Stat(s.path); err == nil {
+		st.File = info.Size()
+	}
+	return st
+}
+
+// Close releases the file. While a transaction or view is open it changes
+// nothing and returns [ErrBusy]; a second call does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	if s.begun || s.views > 0 {
+		return fmt.Errorf("close store %s with %d views and a transaction open (%t): %w", s.path, s.views, s.begun, ErrBusy)
+	}
+	s.closed = true
+	if s.failed != nil {
+		// bbolt may still hold locks that a panic left. Closing the file unlocks it; the
+		// map stays until the process ends.
+		s.release()
+		return nil
+	}
+	if err := s.db.Close(); err != nil {
+		s.release()
+		return fmt.Errorf("close store %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// admit counts a new view or transaction.
+func (s *Store) admit(what string, writes bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return fmt.Errorf("%s on store %s: %w", what, s.path, ErrClosed)
+	case s.failed != nil:
+		return fmt.Errorf("%s on store %s: %w: %w", what, s.path, ErrFailed, s.failed)
+	case writes && s.begun:
+		return fmt.Errorf("%s on store %s: a transaction is open: %w", what, s.path, ErrBusy)
+	case writes:
+		s.begun = true
+	default:
+		s.views++
+	}
+	return nil
+}
+
+// dismiss counts it off again; failed is the error of a commit.
+func (s *Store) dismiss(writes bool, failed error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if writes {
+		s.begun = false
+	} else {
+		s.views--
+	}
+	if s.failed == nil {
+		s.failed = failed
+	}
+}

@@ -1,0 +1,272 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+// A Tx is the single writer's transaction. It reads what it wrote; others see all
+// of it, or nothing, when Commit has returned.
+type Tx struct {
+	reader
+	scratch []byte // a value being encoded
+	bytes   uint64 // of keys and values put
+}
+
+// Begin opens the transaction, and returns [ErrBusy] while another is open, its
+// commit included.
+func (s *Store) Begin() (*Tx, error) {
+	if err := s.admit("begin", true); err != nil {
+		return nil, err
+	}
+	t := &Tx{reader: reader{s: s}}
+	if err := t.begin(true); err != nil {
+		s.dismiss(true, err)
+		return nil, err
+	}
+	return t, nil
+}
+
+// Rollback forgets the transaction. Once it is over it does nothing.
+func (t *Tx) Rollback() error {
+	if t.tx == nil {
+		return nil
+	}
+	err := t.rollback()
+	t.over(err)
+	return err
+}
+
+func (t *Tx) over(failed error) {
+	if failed == nil {
+		t.s.values.reset()
+	} else {
+		t.s.values = arena{} // pages half written may still point into it
+	}
+	t.s.dismiss(true, failed)
+}
+
+// Commit makes the transaction durable, then visible, then calls OnSync. It may
+// run on another goroutine than what filled the transaction, while views open
+// and close.
+//
+// After an error nothing is known to be durable, and the store refuses all but
+// Close: what the file shows may exist in the machine's memory only. Only a
+// transaction that met damage while it was filled is rolled back instead, and
+// the store goes on.
+func (t *Tx) Commit() error {
+	if t.tx == nil {
+		return fmt.Errorf("commit to store %s: transaction %w", t.s.path, ErrClosed)
+	}
+	if t.guard.broken != nil {
+		broken := t.guard.broken
+		_ = t.Rollback()
+		return fmt.Errorf("commit to store %s: rolled back: %w", t.s.path, broken)
+	}
+	tx := t.tx
+	if err := t.commit(); err != nil {
+		t.tx = tx
+		_ = t.rollback() // a panic leaves the transaction, and bbolt's lock, behind
+		err = fmt.Errorf("commit to store %s: %w", t.s.path, err)
+		t.over(err)
+		return err
+	}
+	stats := tx.Stats()
+	t.s.pages.Add(uint64(stats.GetPageAlloc()))
+	t.s.bytes.Add(t.bytes)
+	t.s.commits.Add(1)
+	if !t.s.options.NoSync {
+		t.s.syncs.Add(2)
+		if t.s.options.OnSync != nil {
+			t.s.options.OnSync(t.s.path)
+		}
+	}
+	t.over(nil)
+	return nil
+}
+
+func (t *Tx) commit() (err error) {
+	defer t.guard.leave(t.guard.enter(), t.s.path, meta, &t.key, &err)
+	err = t.tx.Commit()
+	t.tx = nil
+	return err
+}
+
+// arena keeps the values of a transaction: bbolt copies keys, but holds on to
+// values until they are written.
+type arena struct {
+	chunks [][]byte
+	chunk  int // in use
+	free   []byte
+}
+
+const (
+	chunkSize = 64 << 10
+	maxChunks = 16 // kept from one transaction to the next
+)
+
+func (a *arena) copy(b []byte) []byte {
+	if len(b) > chunkSize/4 {
+		return bytes.Clone(b)
+	}
+	if len(b) > len(a.free) {
+		if len(a.free) > 0 || a.chunk > 0 {
+			a.chunk++
+		}
+		if a.chunk >= len(a.chunks) {
+			a.chunks = append(a.chunks, make([]byte, chunkSize))
+		}
+		a.free = a.chunks[a.chunk]
+	}
+	out := a.free[:len(b):len(b)]
+	a.free = a.free[len(b):]
+	copy(out, b)
+	return out
+}
+
+// reset makes the space free again, once the transaction is over.
+func (a *arena) reset() {
+	clear(a.chunks[min(len(a.chunks), maxChunks):])
+	a.chunks = a.chunks[:min(len(a.chunks), maxChunks)]
+	a.chunk, a.free = 0, nil
+	if len(a.chunks) > 0 {
+		a.free = a.chunks[0]
+	}
+}
+
+// put stores t.scratch under t.key.
+func (t *Tx) put(b bucket) error {
+	t.scratch = seal(b, t.key, t.scratch)
+	t.bytes += uint64(len(t.key) + len(t.scratch))
+	return t.bucket(b).Put(t.key, t.s.values.copy(t.scratch))
+}
+
+func (t *Tx) delete(b bucket) error { return t.bucket(b).Delete(t.key) }
+
+// PutClock stores the clock, and with it the partition.
+func (t *Tx) PutClock(p int, c dvv.Clock) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, clocks, &t.key, &err)
+	t.key, t.scratch = appendPartition(t.key[:0], p), c.AppendBinary(t.scratch[:0])
+	return t.put(clocks)
+}
+
+// PutRow replaces row before by after, an empty one by nothing, and keeps the
+// index of deferred dots in step.
+func (t *Tx) PutRow(p int, a crdt.Address, before, after crdt.Row) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, rows, &t.key, &err)
+	t.key = appendAddress(t.key[:0], p, a)
+	if after.IsEmpty() {
+		err = t.delete(rows)
+	} else {
+		t.scratch = crdt.AppendRow(t.scratch[:0], after)
+		err = t.put(rows)
+	}
+	if err != nil {
+		return err
+	}
+	return t.index(p, a, before.Deferred, after.Deferred)
+}
+
+// index merges two sorted lists and changes what only one of them has.
+func (t *Tx) index(p int, a crdt.Address, before, after []dvv.Dot) (err error) {
+	for err == nil && len(before)+len(after) > 0 {
+		switch {
+		case len(after) == 0 || len(before) > 0 && before[0].Less(after[0]):
+			t.key = a.AppendBinary(appendDot(t.key[:0], p, before[0]))
+			err = t.delete(deferred)
+			before = before[1:]
+		case len(before) == 0 || after[0].Less(before[0]):
+			t.key, t.scratch = a.AppendBinary(appendDot(t.key[:0], p, after[0])), t.scratch[:0]
+			err = t.put(deferred)
+			after = after[1:]
+		default:
+			before, after = before[1:], after[1:]
+		}
+	}
+	return err
+}
+
+// PutDead replaces the dots deferred at a key; empty removes them.
+func (t *Tx) PutDead(p int, k crdt.Key, c dvv.Clock) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, dead, &t.key, &err)
+	t.key = appendKey(t.key[:0], p, k)
+	if c.IsEmpty() {
+		return t.delete(dead)
+	}
+	t.scratch = c.AppendBinary(t.scratch[:0])
+	return t.put(dead)
+}
+
+// PutGroup appends a group to the log.
+func (t *Tx) PutGroup(p int, g *crdt.Group) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, log, &t.key, &err)
+	t.key = appendDot(t.key[:0], p, dvv.Dot{Actor: g.Actor, Seq: g.Last()})
+	t.scratch = crdt.AppendGroup(t.scratch[:0], g)
+	return t.put(log)
+}
+
+// DeleteGroup removes a group from the log.
+func (t *Tx) DeleteGroup(p int, g *crdt.Group) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, log, &t.key, &err)
+	t.key = appendDot(t.key[:0], p, dvv.Dot{Actor: g.Actor, Seq: g.Last()})
+	return t.delete(log)
+}
+
+// PutRemembered stores what is known of an operation.
+func (t *Tx) PutRemembered(p int, m *crdt.Remembered) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, remembered, &t.key, &err)
+	t.key, t.scratch = appendOperation(t.key[:0], p, m.Op), crdt.AppendRemembered(t.scratch[:0], m)
+	return t.put(remembered)
+}
+
+// DeleteRemembered forgets an operation.
+func (t *Tx) DeleteRemembered(p int, op crdt.Operation) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, remembered, &t.key, &err)
+	t.key = appendOperation(t.key[:0], p, op)
+	return t.delete(remembered)
+}
+
+// Drop removes everything of a partition, damaged records too.
+func (t *Tx) Drop(p int) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, rows, &t.key, &err)
+	prefix := appendPartition(nil, p)
+	for _, b := range partitioned {
+		c := t.bucket(b).Cursor()
+		// A deletion may move what follows under the cursor, so it seeks anew: from the
+		// key just deleted, since what lies before it are emptied pages by now.
+		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Seek(t.key) {
+			t.key = append(t.key[:0], k...)
+			if err := c.Delete(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
