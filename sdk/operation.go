@@ -52,16 +52,19 @@ func (c *serverClock) set(server, at time.Time) {
 	c.server, c.at = server, at
 }
 
-// now returns the time of the server, and whether it is worth asking anew. The
-// wall clock is looked at as well because the monotonic one may stop while the
-// machine is suspended.
-func (c *serverClock) now() (now time.Time, stale bool) {
+// now returns the time of the server, and whether it is worth asking anew.
+func (c *serverClock) now() (now time.Time, old bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	here := time.Now()
-	wall := here.Round(0).Sub(c.at.Round(0))
 	passed := here.Sub(c.at)
-	return c.server.Add(passed), passed > resetAfter || wall > resetAfter || wall < -resetAfter
+	return c.server.Add(passed), stale(passed, here.Round(0).Sub(c.at.Round(0)))
+}
+
+// stale looks at what passed on the monotonic clock and, because that one may
+// stand still while the machine is suspended, at what passed on the wall.
+func stale(monotonic, wall time.Duration) bool {
+	return max(monotonic, wall, -wall) > resetAfter
 }
 
 // setClock asks the cluster what time it is.
@@ -84,8 +87,8 @@ func (db *DB) setClock(ctx context.Context) error {
 // issue makes an operation id. If the clock is stale and nobody can be asked
 // in one attempt's time, the old reckoning has to do.
 func (db *DB) issue(ctx context.Context) string {
-	now, stale := db.clock.now()
-	if stale {
+	now, old := db.clock.now()
+	if old {
 		short, cancel := context.WithTimeout(ctx, db.config.attemptTimeout)
 		defer cancel()
 		if db.setClock(short) == nil {

@@ -104,6 +104,9 @@ func TestARetryRefusedAsExpiredIsNeverIssuedAgain(t *testing.T) {
 			if !errors.Is(err, cartwheel.OperationExpired) || !errors.Is(err, cartwheel.ErrUnknownOutcome) {
 				t.Errorf("got %v", err)
 			}
+			if arrived := cluster.requests("counter.add"); len(arrived) != 1 {
+				t.Errorf("arrived %d times: %+v", len(arrived), arrived)
+			}
 			if got, err := db.Counter("stock", "1").Get(t.Context()); got != 0 || err != nil {
 				t.Errorf("counted %d, %v", got, err)
 			}
