@@ -128,8 +128,9 @@ func TestEqualSetsHaveEqualBytesAndHashesAndComeBackFromThem(t *testing.T) {
 	})
 }
 
-func storyFacts(t testing.TB) Facts {
-	return setOf(t,
+func storyFacts(tb testing.TB) Facts {
+	tb.Helper()
+	return setOf(tb,
 		Fact{Number: 1, Kind: Joined, Node: "n1", PeerAddr: "10.0.0.1:7001", APIAddr: "10.0.0.1:7000", Zone: "a"},
 		Fact{Number: 2, Kind: Joined, Node: "n2", PeerAddr: "10.0.0.2:7001", APIAddr: "10.0.0.2:7000", Zone: "b", Weight: 2},
 		Fact{Number: 300, Kind: Left, Node: "n1"},
@@ -235,14 +236,15 @@ func TestAHostileKilobyteAllocatesLessThanAMegabyte(t *testing.T) {
 	}
 }
 
-func rising(t testing.TB) string {
+func rising(tb testing.TB) string {
+	tb.Helper()
 	var s Facts
 	for n := range uint64(100) {
-		s = union(s, setOf(t, Fact{Number: n + 1, Kind: Left, Node: "a"}))
+		s = union(s, setOf(tb, Fact{Number: n + 1, Kind: Left, Node: "a"}))
 	}
 	b, err := s.AppendBinary(nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return string(b)
 }

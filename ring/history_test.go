@@ -71,22 +71,22 @@ func randomHistory(seed uint64) history {
 	return h
 }
 
-func setOf(t testing.TB, facts ...Fact) Facts {
-	t.Helper()
+func setOf(tb testing.TB, facts ...Fact) Facts {
+	tb.Helper()
 	var s Facts
 	for _, f := range facts {
 		if _, err := s.Add(f); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return s
 }
 
-func fold(t testing.TB, cfg Config, facts Facts) *Ring {
-	t.Helper()
+func fold(tb testing.TB, cfg Config, facts Facts) *Ring {
+	tb.Helper()
 	r, err := Fold(cfg, facts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return r
 }

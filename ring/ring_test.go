@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-func joined(t testing.TB, nodes ...string) Facts {
-	t.Helper()
+func joined(tb testing.TB, nodes ...string) Facts {
+	tb.Helper()
 	var s Facts
 	for _, node := range nodes {
 		id, zone, _ := strings.Cut(node, "@")
 		if _, err := s.Add(Fact{Number: s.Next(), Kind: Joined, Node: NodeID(id), Zone: zone}); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return s
@@ -327,6 +327,7 @@ func BenchmarkFoldFiftyNodesInFourZones(b *testing.B) {
 }
 
 func benchmarkFold(b *testing.B, cfg Config, nodes int) {
+	b.Helper()
 	var names []string
 	for i := range nodes {
 		name := fmt.Sprintf("n%d", i)

@@ -29,29 +29,29 @@ func sampleMeta() meta {
 	return meta{Identity: ours(), peerAddr: "10.0.0.1:7001", apiAddr: "10.0.0.1:7000", ringHash: math.MaxUint64, state: Ready}
 }
 
-func mustEncode(t testing.TB, m meta) []byte {
-	t.Helper()
+func mustEncode(tb testing.TB, m meta) []byte {
+	tb.Helper()
 	b, err := m.encode()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
-func sampleFacts(t testing.TB) []byte {
-	t.Helper()
+func sampleFacts(tb testing.TB) []byte {
+	tb.Helper()
 	b, err := encodeFacts(ours(), joinedFact(3, "n2"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
 
-func sampleHello(t testing.TB) []byte {
-	t.Helper()
+func sampleHello(tb testing.TB) []byte {
+	tb.Helper()
 	var b bytes.Buffer
 	if err := writeHello(&b, ours()); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b.Bytes()
 }
@@ -195,12 +195,13 @@ func TestTheInboxIsBounded(t *testing.T) {
 func TestAStreamThatSaysNothingDoesNotHoldUpAShutdown(t *testing.T) {
 	t.Parallel()
 	g, _ := start(t, fast("n1"))
-	silent, err := net.Dial("tcp", g.Addr())
+	var dialer net.Dialer
+	silent, err := dialer.DialContext(t.Context(), "tcp", g.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
-	rude, err := net.Dial("tcp", g.Addr())
+	rude, err := dialer.DialContext(t.Context(), "tcp", g.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
