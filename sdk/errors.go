@@ -1,6 +1,7 @@
 package cartwheel
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,16 +148,16 @@ func newError(c *call, ended error) *Error {
 	case ended != nil && !errors.Is(c.last, ended):
 		e.Err = fmt.Errorf("%w; last attempt: %w", ended, c.last)
 	}
-	switch detail := c.told; {
-	case errors.Is(ended, context.Canceled):
-		e.Reason = Canceled
-	case detail != nil:
-		if e.Reason = reasons[detail.GetReason()]; e.Reason == "" {
-			// A reason newer than this client.
-			e.Reason = Refused
-		}
+	if detail := c.told; detail != nil {
+		// Refused, if the reason is newer than this client.
+		e.Reason = cmp.Or(reasons[detail.GetReason()], Refused)
 		e.Needed, e.Answered = int(detail.GetNeeded()), int(detail.GetAnswered())
 		e.Limit, e.Actual = detail.GetLimit(), detail.GetActual()
+	}
+	switch {
+	case errors.Is(ended, context.Canceled):
+		e.Reason = Canceled
+	case e.Reason != "":
 	case c.last == nil || connect.CodeOf(c.last) == connect.CodeDeadlineExceeded:
 		e.Reason = DeadlinePast
 	case judge(c.last).retry:
