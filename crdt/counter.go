@@ -26,9 +26,9 @@ type Component struct {
 // Reset is what a reset of a counter puts: a component per actor, by actor.
 type Reset []Component
 
-// Void takes back one application of an operation that was applied twice. It is
-// keyed by the voided dot, so that two replicas that mint the same void count
-// once.
+// Void takes back one application of an operation that was applied twice. It
+// names dots and not an amount to subtract, so that two replicas that mint the
+// same void count once.
 type Void struct {
 	Voided dvv.Dot
 	Winner dvv.Dot // the smallest dot of the operation when the void was minted
@@ -112,7 +112,7 @@ func (v Void) String() string { return fmt.Sprintf("void %v of %+d", v.Voided, v
 type Tally struct {
 	newest map[dvv.Actor]Component // newest live entry of each actor
 	floor  map[dvv.Actor]Component // highest component over all live resets
-	voids  map[dvv.Dot]Void
+	voids  []Void
 	live   []Live
 }
 
@@ -121,7 +121,6 @@ func (r Row) Tally() (*Tally, error) {
 	t := &Tally{
 		newest: make(map[dvv.Actor]Component, len(r.Live)),
 		floor:  map[dvv.Actor]Component{},
-		voids:  map[dvv.Dot]Void{},
 		live:   r.Live,
 	}
 	for _, l := range r.Live {
@@ -153,11 +152,7 @@ func (t *Tally) add(l Live) error {
 		if err != nil {
 			return err
 		}
-		// Two replicas may name different winners for the same loser; the
-		// smaller one is the one that both would name in the end.
-		if w, ok := t.voids[v.Voided]; !ok || v.Winner.Less(w.Winner) {
-			t.voids[v.Voided] = v
-		}
+		t.voids = append(t.voids, v)
 	default:
 		return fmt.Errorf("%w: %v in a counter", pack.ErrMalformed, l.Payload.Kind())
 	}
@@ -204,31 +199,15 @@ func (t *Tally) Exact() Total {
 // repeated is what operations with several dots add beyond their one delta: of
 // the dots of one operation that are counted, all but one; and all of them if
 // any dot of it was reset, since the operation happened before that reset.
+//
+// The dots of an operation are those that any of its voids names. Two replicas
+// may name different winners for one loser, and both matter: the smaller winner
+// may not have arrived here, while the other is counted already.
 func (t *Tally) repeated() Total {
 	var sum Total
-	if len(t.voids) == 0 {
-		return sum
-	}
-	type group struct {
-		delta int64
-		dots  []dvv.Dot
-	}
-	groups := map[Operation]*group{}
-	for _, v := range t.voids {
-		g := groups[v.Op]
-		if g == nil {
-			g = &group{delta: v.Delta}
-			groups[v.Op] = g
-		}
-		for _, d := range [...]dvv.Dot{v.Voided, v.Winner} {
-			if !slices.Contains(g.dots, d) {
-				g.dots = append(g.dots, d)
-			}
-		}
-	}
-	for _, g := range groups {
+	for copies, dots := range t.copies() {
 		var counted, resets uint64
-		for _, d := range g.dots {
+		for _, d := range dots {
 			switch {
 			case t.counted(d):
 				counted++
@@ -239,9 +218,26 @@ func (t *Tally) repeated() Total {
 		if resets == 0 && counted > 0 {
 			counted--
 		}
-		sum = sum.Add(TotalOf(g.delta).Times(counted))
+		sum = sum.Add(TotalOf(copies.delta).Times(counted))
 	}
 	return sum
+}
+
+// copied names an operation that was applied more than once. The delta is part
+// of it: a client that uses an id for two increments makes two of them, and what
+// is read does not depend on the order they are looked at.
+type copied struct {
+	op    Operation
+	delta int64
+}
+
+func (t *Tally) copies() map[copied][]dvv.Dot {
+	out := map[copied][]dvv.Dot{}
+	for _, v := range t.voids {
+		of := copied{v.Op, v.Delta}
+		out[of] = insertDot(insertDot(out[of], v.Voided), v.Winner)
+	}
+	return out
 }
 
 // Value returns the counter's value; saturated tells that a sum of concurrent
