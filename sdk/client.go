@@ -28,7 +28,6 @@ type config struct {
 	rotate         bool
 	http           connect.HTTPClient
 	observe        func(Attempt)
-	protocol       []connect.ClientOption
 }
 
 // Option configures Open.
@@ -57,12 +56,6 @@ func WithHTTPClient(client connect.HTTPClient) Option { return func(c *config) {
 // caller: be quick.
 func WithObserver(observe func(Attempt)) Option { return func(c *config) { c.observe = observe } }
 
-// WithGRPC speaks gRPC instead of the Connect protocol, for a proxy that
-// understands nothing else.
-func WithGRPC() Option {
-	return func(c *config) { c.protocol = append(c.protocol, connect.WithGRPC()) }
-}
-
 // maxReply bounds what a reply may make this process hold, in bytes: well above
 // the largest page a node sends.
 const maxReply = 64 << 20
@@ -81,7 +74,6 @@ func Open(ctx context.Context, addresses []string, opts ...Option) (*DB, error) 
 		client, transport := newHTTPClient()
 		cfg.http, closeConnections = client, transport.CloseIdleConnections
 	}
-	cfg.protocol = append(cfg.protocol, connect.WithReadMaxBytes(maxReply))
 	list, err := newEndpoints(addresses, cfg)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1/cartwheelv1connect"
 )
 
@@ -44,14 +46,15 @@ func newEndpoints(addresses []string, cfg config) (*endpoints, error) {
 		if err != nil {
 			return nil, err
 		}
+		limit := connect.WithReadMaxBytes(maxReply)
 		es.list = append(es.list, &endpoint{
 			url:      base,
 			position: i,
-			set:      cartwheelv1connect.NewSetServiceClient(cfg.http, base, cfg.protocol...),
-			counter:  cartwheelv1connect.NewCounterServiceClient(cfg.http, base, cfg.protocol...),
-			register: cartwheelv1connect.NewRegisterServiceClient(cfg.http, base, cfg.protocol...),
-			blob:     cartwheelv1connect.NewBlobServiceClient(cfg.http, base, cfg.protocol...),
-			cluster:  cartwheelv1connect.NewClusterServiceClient(cfg.http, base, cfg.protocol...),
+			set:      cartwheelv1connect.NewSetServiceClient(cfg.http, base, limit),
+			counter:  cartwheelv1connect.NewCounterServiceClient(cfg.http, base, limit),
+			register: cartwheelv1connect.NewRegisterServiceClient(cfg.http, base, limit),
+			blob:     cartwheelv1connect.NewBlobServiceClient(cfg.http, base, limit),
+			cluster:  cartwheelv1connect.NewClusterServiceClient(cfg.http, base, limit),
 		})
 	}
 	return es, nil
