@@ -1,0 +1,50 @@
+// Package replica is the protocol of the store, as values: what one node does
+// for the partitions it stores, without a goroutine, a lock, a clock, a socket
+// or a file. A driver feeds a [Shard] with requests, messages and time, commits
+// what it fills, and sends what it puts out. The very same code runs five nodes
+// on one goroutine from a seed, in replicatest.
+//
+// # One idea
+//
+// A partition is a set of events; a clock says which; rows are the fold of that
+// set. Replicas of a partition reconcile sets of events, and everything else
+// follows:
+//
+//	replication     send the event
+//	handoff         send the events that a returning owner lacks
+//	read repair,
+//	anti-entropy    the clocks differ: pull what is missing
+//	delete          a kill and no tombstone: the clock remembers
+//
+// # The life of a write
+//
+//	client ─▶ any node ─▶ first live owner: the coordinator
+//	                        │ read at R what is to be removed   (observed kills)
+//	                        │ mint dots, fill the next commit   (mutation.go, write.go)
+//	                        ├────────────▶ the rest of the active list
+//	                        │ sync                    │ sync
+//	client ◀── W acks ──────┴◀──── Acked ─────────────┘
+//
+// # The parts
+//
+//	partition.go  rules 1, 2, 4: apply, mint, trim            (one partition, one transaction)
+//	snapshot.go   rule 5: compare, stage, promote, abort
+//	mutation.go   what each type's write kills and puts
+//	query.go      rule 6: answers of replicas and their merge
+//	shard.go      the value that a driver feeds
+//	commit.go     group commit: jobs, transactions, what waits for durability
+//	write.go      coordinating a write; exactly-once by operation id
+//	forward.go    handing a mutation to its coordinator
+//	read.go       coordinating a merged read; read repair as a nudge
+//	exchange.go   anti-entropy by clocks
+//	handoff.go    the one handoff rule
+//	peers.go      who can be reached
+//
+// # Papers
+//
+// DeCandia et al.: Dynamo (SOSP 2007), for the ring, sloppy quorums and
+// handoff. Gonçalves, Almeida, Baquero, Fonte: DottedDB (SRDS 2017), for
+// node-wide clocks in place of tombstones. Brown, Lakhani, Place: Big(ger) Sets
+// (PaPoC 2016), for a row per member. Ongaro's and etcd's raft, for the protocol
+// as a value.
+package replica
