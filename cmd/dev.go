@@ -1,0 +1,134 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cartwheel-db/cartwheel/server"
+)
+
+// Ports of the first node of a dev cluster; node i has the i-th behind them.
+const (
+	devAPI    = 7401
+	devPeer   = 7431
+	devGossip = 7461
+	devNodes  = 20 // at most, so that the port ranges stay apart
+)
+
+type devConfig struct {
+	data     string
+	nodes    int
+	logLevel string
+	host     string
+	apiPort  int
+}
+
+func newDevCommand() *cobra.Command {
+	var cfg devConfig
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a whole cluster on this machine, to try things out",
+		Long: `Run a cluster of three nodes in one process: real listeners on loopback, real
+gossip, real stores on disk. Ctrl-C drains and stops; started again, the data is
+there. The other commands talk to it without flags.`,
+		Example: `  cartwheel dev
+  cartwheel dev --nodes 5 --data /tmp/five`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return dev(ctx, c.OutOrStdout(), c.ErrOrStderr(), cfg)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.data, "data", "cartwheel-data", "directory of the cluster's data")
+	f.IntVar(&cfg.nodes, "nodes", 3, "number of nodes")
+	f.StringVar(&cfg.logLevel, "log-level", "warn", "debug, info, warn or error")
+	f.StringVar(&cfg.host, "host", "127.0.0.1", "address to listen on")
+	f.IntVar(&cfg.apiPort, "port", devAPI, "client API port of the first node; peer and gossip ports lie 30 and 60 above")
+	return c
+}
+
+func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
+	if cfg.nodes < 1 || cfg.nodes > devNodes {
+		return fmt.Errorf("nodes: %d, from 1 to %d are possible", cfg.nodes, devNodes)
+	}
+	logger, err := newLogger(logs, cfg.logLevel)
+	if err != nil {
+		return err
+	}
+	cluster, err := devCluster(filepath.Join(cfg.data, "cluster.yaml"))
+	if err != nil {
+		return err
+	}
+	var nodes []*server.Node
+	defer func() { stopAll(ctx, nodes) }()
+	for i := range cfg.nodes {
+		at := func(base int) string { return fmt.Sprintf("%s:%d", cfg.host, base+cfg.apiPort-devAPI+i) }
+		c := server.Config{
+			Cluster: cluster, Data: filepath.Join(cfg.data, fmt.Sprintf("n%d", i+1)),
+			API: at(devAPI), Peer: at(devPeer), Gossip: at(devGossip), Logger: logger,
+		}
+		if i > 0 {
+			c.Join = []string{nodes[0].GossipAddr()}
+		}
+		n, err := server.Start(ctx, c)
+		if err != nil {
+			return fmt.Errorf("node n%d: %w", i+1, err)
+		}
+		nodes = append(nodes, n)
+		fmt.Fprintf(out, "n%d  %s  api http://%s  data %s\n", i+1, n.ID(), n.APIAddr(), c.Data)
+	}
+	fmt.Fprintf(out, devHints, cfg.nodes, cluster.Replicas, cluster.Read, cluster.Write, nodes[0].APIAddr())
+	<-ctx.Done()
+	fmt.Fprintln(out, "\ndraining")
+	return nil
+}
+
+const devHints = `
+%d nodes are up, N=%d R=%d W=%d. In another terminal, with "go run ." for cartwheel:
+
+  cartwheel set add carts/42 milk eggs
+  cartwheel set members carts/42
+  cartwheel counter add likes/page-1 3
+  cartwheel status
+  curl -H 'Content-Type: application/json' -d '{"bucket":"carts","key":"42"}' http://%s/cartwheel.v1.SetService/Members
+
+Ctrl-C stops; the data stays.
+`
+
+// devCluster reads the cluster file, or writes one for a new cluster.
+func devCluster(path string) (server.Cluster, error) {
+	c, err := server.ReadCluster(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return c, err
+	}
+	if c, err = server.NewCluster(); err != nil {
+		return server.Cluster{}, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return server.Cluster{}, err
+	}
+	return c, server.WriteCluster(path, c)
+}
+
+// stopAll drains all nodes at once.
+func stopAll(ctx context.Context, nodes []*server.Node) {
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, n := range nodes {
+		all.Go(func() { _ = n.Close(limit) })
+	}
+	all.Wait()
+}

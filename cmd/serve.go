@@ -1,0 +1,86 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cartwheel-db/cartwheel/server"
+)
+
+// drainTime bounds how long a node takes to stop.
+const drainTime = 4 * time.Second
+
+func newServeCommand() *cobra.Command {
+	var cfg server.Config
+	var clusterFile, logLevel string
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run one node",
+		Long: `Run one node of a cluster until it is told to stop (SIGINT, SIGTERM), then drain
+and exit.
+
+The first node of a cluster starts without --join. Each further node starts with
+an empty data directory and --join: that is the act that makes it a member. A
+node that was started once finds the others again by itself.`,
+		Example: `  cartwheel serve --cluster cluster.yaml --data n1 --api 127.0.0.1:7401 --peer 127.0.0.1:7411 --gossip 127.0.0.1:7421
+  cartwheel serve --cluster cluster.yaml --data n2 --api 127.0.0.1:7402 --peer 127.0.0.1:7412 --gossip 127.0.0.1:7422 --join 127.0.0.1:7421`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			cluster, err := server.ReadCluster(clusterFile)
+			if err != nil {
+				return err
+			}
+			cfg.Cluster = cluster
+			if cfg.Logger, err = newLogger(c.ErrOrStderr(), logLevel); err != nil {
+				return err
+			}
+			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+			defer stop()
+			return serve(ctx, c.OutOrStdout(), cfg)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&clusterFile, "cluster", "cluster.yaml", "cluster file, from `cartwheel init`")
+	f.StringVar(&cfg.Data, "data", "", "directory of this node's data (required)")
+	f.StringVar(&cfg.API, "api", "127.0.0.1:7401", "host:port of the client API")
+	f.StringVar(&cfg.Peer, "peer", "127.0.0.1:7411", "host:port of the link to other nodes")
+	f.StringVar(&cfg.Gossip, "gossip", "127.0.0.1:7421", "host:port of gossip, UDP and TCP")
+	f.StringSliceVar(&cfg.Join, "join", nil, "gossip addresses of members; only for a node without data")
+	f.StringVar(&cfg.Zone, "zone", "", "failure zone; owners of a partition are spread over zones")
+	f.Uint32Var(&cfg.Weight, "weight", 1, "share of partitions, relative to the other nodes")
+	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
+	if err := c.MarkFlagRequired("data"); err != nil {
+		panic(err)
+	}
+	return c
+}
+
+func newLogger(w io.Writer, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
+		return nil, fmt.Errorf("log level %q: want debug, info, warn or error", level)
+	}
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+}
+
+func serve(ctx context.Context, out io.Writer, cfg server.Config) error {
+	n, err := server.Start(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "node %s of cluster %s\n  api    http://%s\n  peer   %s\n  gossip %s\n",
+		n.ID(), cfg.Cluster.ID, n.APIAddr(), n.PeerAddr(), n.GossipAddr())
+	<-ctx.Done()
+	fmt.Fprintln(out, "draining")
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return n.Close(limit)
+}

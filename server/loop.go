@@ -1,0 +1,383 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/store"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// loop drives one shard: the only goroutine that touches it. It feeds requests,
+// messages and time in, and carries sends and replies out. While one
+// transaction is being synced by a second goroutine, the loop goes on reading
+// and counting; what changes rows gathers meanwhile and becomes the next
+// transaction. That is the group commit: nothing ever waits for more to come.
+type loop struct {
+	cfg   loopConfig
+	log   *slog.Logger
+	start time.Time
+
+	inbox chan input
+	calls chan func()
+	stop  chan struct{}
+	done  chan struct{}
+
+	shard   *replica.Shard
+	store   *store.Store
+	commits chan *store.Tx
+	synced  chan error
+	replies map[uint64]chan<- answer
+	nextID  uint64
+
+	ring  *ring.Ring
+	alive map[ring.NodeID]bool
+	links map[ring.NodeID]bool
+
+	stamp   atomic.Uint64
+	reopens atomic.Uint64
+	closing bool
+}
+
+type loopConfig struct {
+	path    string
+	store   store.Options
+	replica replica.Config
+	ring    *ring.Ring
+	send    func(ring.NodeID, replica.Message)
+	logger  *slog.Logger
+}
+
+type answer struct {
+	result replica.Result
+	stamp  crdt.Stamp
+}
+
+// input is a client's request or a frame of a peer's messages.
+type input struct {
+	request  replica.Request
+	reply    chan<- answer
+	seen     crdt.Stamp
+	from     ring.NodeID
+	messages []replica.Message
+}
+
+const inboxLength = 4096
+
+func randomActor() dvv.Actor {
+	var b [8]byte
+	for {
+		if _, err := rand.Read(b[:]); err != nil {
+			panic(fmt.Sprintf("no randomness for an actor id: %v", err))
+		}
+		if a := dvv.Actor(binary.BigEndian.Uint64(b[:])); a > 1<<16 {
+			return a
+		}
+	}
+}
+
+func startLoop(cfg loopConfig) (*loop, error) {
+	l := &loop{
+		cfg: cfg, log: cfg.logger, start: time.Now(), ring: cfg.ring,
+		inbox: make(chan input, inboxLength), calls: make(chan func(), 64),
+		stop: make(chan struct{}), done: make(chan struct{}),
+		commits: make(chan *store.Tx), synced: make(chan error, 1),
+		replies: map[uint64]chan<- answer{}, alive: map[ring.NodeID]bool{}, links: map[ring.NodeID]bool{},
+	}
+	if err := l.open(); err != nil {
+		return nil, err
+	}
+	var syncer sync.WaitGroup
+	syncer.Go(func() {
+		for tx := range l.commits {
+			l.synced <- tx.Commit()
+		}
+	})
+	go func() {
+		defer close(l.done)
+		l.run()
+		close(l.commits)
+		syncer.Wait()
+		if err := l.store.Close(); err != nil {
+			l.log.Error("close store", "path", cfg.path, "err", err)
+		}
+	}()
+	return l, nil
+}
+
+// open opens the store and a shard on it, under the new opening's actor.
+func (l *loop) open() error {
+	s, err := store.Open(l.cfg.path, l.cfg.store)
+	if err != nil {
+		return err
+	}
+	for _, d := range s.Damaged() {
+		l.log.Error("damaged record: not served, not merged", "store", l.cfg.path, "err", d)
+	}
+	cfg := l.cfg.replica
+	cfg.NewActor = randomActor
+	cfg.Read = func(fn func(replica.View) error) error {
+		v, err := s.View()
+		if err != nil {
+			return err
+		}
+		return errors.Join(fn(v), v.Close())
+	}
+	shard, err := replica.New(cfg, s.Actor(), l.ring, l.now())
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	l.store, l.shard = s, shard
+	for id, up := range l.alive {
+		shard.SetPeer(l.now(), id, up)
+	}
+	for id, up := range l.links {
+		shard.SetLink(l.now(), id, up)
+	}
+	return nil
+}
+
+func (l *loop) now() replica.Now {
+	t := time.Now()
+	return replica.Now{Mono: int64(t.Sub(l.start)), Wall: t.UnixMilli()}
+}
+
+func (l *loop) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	committing := false
+	for {
+		if !committing && l.shard.Waiting() {
+			committing = l.begin()
+		}
+		l.flush()
+		if l.closing && !committing {
+			l.refuseAll("the node is shutting down")
+			return
+		}
+		timer.Reset(max(0, time.Duration(l.shard.NextTick()-l.now().Mono)))
+		select {
+		case in := <-l.inbox:
+			l.take(in)
+			l.drain()
+		case fn := <-l.calls:
+			fn()
+		case err := <-l.synced:
+			committing = false
+			l.shard.Committed(l.now(), err)
+			if err != nil {
+				l.reopen(err)
+			}
+		case <-timer.C:
+		case <-l.stop:
+			l.stop = nil
+			l.closing = true
+		}
+		l.shard.Tick(l.now())
+	}
+}
+
+// drain takes what else is waiting, without waiting for it.
+func (l *loop) drain() {
+	for range 256 {
+		select {
+		case in := <-l.inbox:
+			l.take(in)
+		default:
+			return
+		}
+	}
+}
+
+func (l *loop) take(in input) {
+	now := l.now()
+	l.shard.Observe(now, in.seen)
+	for _, m := range in.messages {
+		l.shard.Receive(now, in.from, m)
+	}
+	if in.reply == nil {
+		return
+	}
+	l.nextID++
+	in.request.ID = l.nextID
+	l.replies[l.nextID] = in.reply
+	l.shard.Request(now, in.request)
+}
+
+// begin opens a transaction, lets the shard fill it and hands it to be synced.
+// It tells whether a commit is under way now.
+func (l *loop) begin() bool {
+	tx, err := l.store.Begin()
+	if err != nil {
+		l.reopen(err)
+		return false
+	}
+	if err := l.shard.Fill(l.now(), tx); err != nil {
+		err = errors.Join(err, tx.Rollback())
+		l.shard.Committed(l.now(), err)
+		l.reopen(err)
+		return false
+	}
+	l.flush()
+	l.commits <- tx
+	return true
+}
+
+// flush carries out what the shard wants done.
+func (l *loop) flush() {
+	l.stamp.Store(uint64(l.shard.Stamp()))
+	for _, o := range l.shard.Outputs() {
+		switch o := o.(type) {
+		case replica.Send:
+			l.cfg.send(o.To, o.Message)
+		case replica.Reply:
+			if reply := l.replies[o.ID]; reply != nil {
+				delete(l.replies, o.ID)
+				reply <- answer{o.Result, l.shard.Stamp()}
+			}
+		}
+	}
+}
+
+// reopen replaces store and shard after the store failed. What was under way
+// has an unknown outcome; what was durable is durable, and whatever events went
+// to peers are theirs now. The new opening mints under a new actor.
+func (l *loop) reopen(cause error) {
+	l.log.Error("store failed, opening it again", "path", l.cfg.path, "err", cause)
+	l.reopens.Add(1)
+	l.flush()
+	l.refuseAll(fmt.Sprintf("the store failed: %v", cause))
+	if err := l.store.Close(); err != nil {
+		l.log.Error("close failed store", "path", l.cfg.path, "err", err)
+	}
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := l.open()
+		if err == nil {
+			return
+		}
+		l.log.Error("store does not open", "path", l.cfg.path, "err", err, "again_in", wait)
+		until := time.After(wait)
+		for waiting := true; waiting; {
+			select {
+			case in := <-l.inbox:
+				l.refuse(in.reply, fmt.Sprintf("the store does not open: %v", err), false)
+			case fn := <-l.calls:
+				fn()
+			case <-l.stop:
+				l.stop = nil
+				l.closing = true
+				return
+			case <-until:
+				waiting = false
+			}
+		}
+	}
+}
+
+func (l *loop) refuseAll(why string) {
+	for id, reply := range l.replies {
+		delete(l.replies, id)
+		l.refuse(reply, why, true)
+	}
+}
+
+func (l *loop) refuse(reply chan<- answer, why string, unknown bool) {
+	if reply != nil {
+		text := why + "; nothing was done"
+		if unknown {
+			text = why + "; the outcome is unknown"
+		}
+		reply <- answer{result: replica.Result{Failure: &replica.Failure{Reason: replica.Internal, Unknown: unknown, Text: text}}}
+	}
+}
+
+// do runs one request and waits for its result.
+func (l *loop) do(ctx context.Context, r replica.Request, seen crdt.Stamp, deadline time.Time) (replica.Result, crdt.Stamp) {
+	fail := func(reason replica.Reason, unknown bool, text string) (replica.Result, crdt.Stamp) {
+		return replica.Result{Failure: &replica.Failure{Reason: reason, Unknown: unknown, Text: text}}, crdt.Stamp(l.stamp.Load())
+	}
+	r.Deadline = int64(deadline.Sub(l.start))
+	reply := make(chan answer, 1)
+	select {
+	case l.inbox <- input{request: r, reply: reply, seen: seen}:
+	case <-l.done:
+		return fail(replica.Internal, false, "the node is shutting down; nothing was done")
+	default:
+		return fail(replica.Overloaded, false, fmt.Sprintf("%d requests are waiting already; nothing was done", cap(l.inbox)))
+	}
+	select {
+	case a := <-reply:
+		return a.result, a.stamp
+	case <-ctx.Done():
+		return fail(replica.DeadlinePast, r.Mutation != nil, fmt.Sprintf("gave up waiting: %v", context.Cause(ctx)))
+	case <-l.done:
+		select {
+		case a := <-reply:
+			return a.result, a.stamp
+		default:
+			return fail(replica.Internal, r.Mutation != nil, "the node was shut down")
+		}
+	}
+}
+
+// deliver hands over a frame's messages. It blocks while the inbox is full:
+// that is the backpressure a peer feels.
+func (l *loop) deliver(from ring.NodeID, seen crdt.Stamp, messages []replica.Message) {
+	select {
+	case l.inbox <- input{from: from, seen: seen, messages: messages}:
+	case <-l.done:
+	}
+}
+
+// call runs fn on the loop's goroutine, and returns when it has run or the loop
+// is gone.
+func (l *loop) call(fn func()) {
+	ran := make(chan struct{})
+	select {
+	case l.calls <- func() { fn(); close(ran) }:
+	case <-l.done:
+		return
+	}
+	select {
+	case <-ran:
+	case <-l.done:
+	}
+}
+
+// tell runs fn on the loop's goroutine, some time.
+func (l *loop) tell(fn func()) {
+	select {
+	case l.calls <- fn:
+	case <-l.done:
+	}
+}
+
+func (l *loop) setRing(r *ring.Ring) {
+	l.tell(func() { l.ring = r; l.shard.SetRing(l.now(), r) })
+}
+
+func (l *loop) setPeer(id ring.NodeID, alive bool) {
+	l.tell(func() { l.alive[id] = alive; l.shard.SetPeer(l.now(), id, alive) })
+}
+
+func (l *loop) setLink(id ring.NodeID, up bool) {
+	l.tell(func() { l.links[id] = up; l.shard.SetLink(l.now(), id, up) })
+}
+
+func (l *loop) close() {
+	select {
+	case <-l.done:
+	case l.stop <- struct{}{}:
+	}
+	<-l.done
+}

@@ -1,0 +1,417 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/store"
+	"github.com/cartwheel-db/cartwheel/ring"
+	"github.com/cartwheel-db/cartwheel/ring/gossip"
+	"github.com/cartwheel-db/cartwheel/server/peer"
+)
+
+// Config starts one node.
+type Config struct {
+	Cluster Cluster
+	Data    string   // directory, made if absent
+	API     string   // host:port of the client API
+	Peer    string   // host:port of the peer link
+	Gossip  string   // host:port of gossip, UDP and TCP
+	Join    []string // gossip addresses of members; only for a node without data
+	Zone    string
+	Weight  uint32 // share of partitions; 0 is 1
+	NoSync  bool   // leave commits to the operating system: acknowledged writes survive the process, not the machine
+	Logger  *slog.Logger
+
+	JoinTimeout time.Duration // how long to try to reach a member; 0 is 30 s
+}
+
+// Node is one node of a cluster, running.
+type Node struct {
+	cfg     Config
+	id      ring.NodeID
+	log     *slog.Logger
+	sealer  dvv.Sealer
+	started time.Time
+
+	loop  *loop
+	links *peer.Transport
+	talk  atomic.Pointer[gossip.Gossip]
+	api   *http.Server
+	apiAt net.Listener
+
+	ring  atomic.Pointer[ring.Ring]
+	state atomic.Int32
+
+	mu    sync.Mutex // facts and their file
+	facts ring.Facts
+
+	factsSent sync.Map // ring.NodeID -> time.Time of the last exchange of facts
+}
+
+// Default deadlines of requests that come without one.
+const defaultDeadline = 5 * time.Second
+
+// Start starts a node. It returns when the node is a member of the ring and
+// serves its API.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.Cluster.Check(); err != nil {
+		return nil, err
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.JoinTimeout == 0 {
+		cfg.JoinTimeout = 30 * time.Second
+	}
+	sealer, err := dvv.NewSealer(cfg.Cluster.Secret)
+	if err != nil {
+		return nil, fmt.Errorf("cluster secret: %w", err)
+	}
+	who, fresh, err := openIdentity(cfg.Data, cfg.Cluster, 1)
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, id: ring.NodeID(who.Node), sealer: sealer, started: time.Now()}
+	n.log = cfg.Logger.With("node", short(n.id))
+	n.state.Store(int32(gossip.Joining))
+	if err := n.start(ctx, fresh); err != nil {
+		n.stop()
+		return nil, err
+	}
+	return n, nil
+}
+
+func short(id ring.NodeID) string { return string(id[:min(8, len(id))]) }
+
+func (n *Node) start(ctx context.Context, fresh bool) (err error) {
+	var seeds []string
+	if n.facts, seeds, err = readFacts(n.cfg.Data); err != nil {
+		return err
+	}
+	if !fresh && len(n.cfg.Join) > 0 && alone(n.facts, n.id) {
+		return fmt.Errorf("join: the data directory %s is a cluster of its own already; only an empty node may join", n.cfg.Data)
+	}
+	r, err := ring.Fold(n.cfg.Cluster.Ring(), n.facts)
+	if err != nil {
+		return err
+	}
+	n.ring.Store(r)
+	if n.apiAt, err = net.Listen("tcp", n.cfg.API); err != nil {
+		return fmt.Errorf("client API: %w", err)
+	}
+	// The loop first: links and gossip tell it things as soon as they listen.
+	n.loop, err = startLoop(loopConfig{
+		path:    filepath.Join(n.cfg.Data, "shard-0.db"),
+		store:   store.Options{ClusterID: n.cfg.Cluster.ID, Node: string(n.id), Partitions: n.cfg.Cluster.Partitions, NoSync: n.cfg.NoSync},
+		replica: replica.Config{Self: n.id, R: n.cfg.Cluster.Read, W: n.cfg.Cluster.Write},
+		ring:    r, send: n.send, logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	boot := rand.Uint64()
+	if n.links, err = n.listenPeers(boot); err != nil {
+		return fmt.Errorf("peer link: %w", err)
+	}
+	talk, err := gossip.Start(gossip.Config{
+		Self: n.id, ClusterID: n.cfg.Cluster.ID, Ring: n.cfg.Cluster.Ring(), Secret: n.cfg.Cluster.Secret, Boot: boot,
+		BindAddr: n.cfg.Gossip, PeerAddr: n.links.Addr(), APIAddr: n.apiAt.Addr().String(),
+		Facts: n.facts.Clone(), OnFacts: n.learn, OnPeer: n.onPeer, Seeds: seeds, Logger: n.log,
+	})
+	if err != nil {
+		return fmt.Errorf("gossip: %w", err)
+	}
+	n.talk.Store(talk)
+	if err := n.join(ctx); err != nil {
+		return err
+	}
+	if err := n.signOn(); err != nil {
+		return err
+	}
+	n.state.Store(int32(gossip.Ready))
+	talk.SetMeta(n.Ring().Hash(), gossip.Ready)
+	n.serveAPI()
+	return nil
+}
+
+// alone tells whether the facts speak of a ring whose only member is id.
+func alone(facts ring.Facts, id ring.NodeID) bool {
+	others := 0
+	for _, f := range facts.All() {
+		if f.Node != id {
+			others++
+		}
+	}
+	return facts.Len() > 0 && others == 0
+}
+
+// join meets the members named by the operator, trying until one answers.
+func (n *Node) join(ctx context.Context) error {
+	if len(n.cfg.Join) == 0 {
+		return nil
+	}
+	until := time.Now().Add(n.cfg.JoinTimeout)
+	for {
+		_, err := n.talk.Load().Join(n.cfg.Join...)
+		var foreign *gossip.ForeignError
+		var twin *gossip.TwinError
+		switch {
+		case err == nil:
+			n.learn(n.talk.Load().Facts())
+			return nil
+		case errors.As(err, &foreign), errors.As(err, &twin), time.Now().After(until):
+			return fmt.Errorf("join %v: %w", n.cfg.Join, err)
+		}
+		n.log.Info("no member answers yet", "join", n.cfg.Join, "err", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("join %v: %w", n.cfg.Join, context.Cause(ctx))
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+// signOn makes this node a member, or tells the others where it listens now.
+// Starting an empty node is the operator's act that changes the ring.
+func (n *Node) signOn() error {
+	fact := ring.Fact{
+		Kind: ring.Joined, Node: n.id, PeerAddr: n.links.Addr(), APIAddr: n.apiAt.Addr().String(),
+		Zone: n.cfg.Zone, Weight: max(1, n.cfg.Weight),
+	}
+	if m, member := n.Ring().Node(n.id); member && m.PeerAddr == fact.PeerAddr && m.APIAddr == fact.APIAddr && m.Zone == fact.Zone && m.Weight == fact.Weight {
+		n.setRing(n.Ring())
+		return nil
+	}
+	for _, m := range n.Ring().Departed() {
+		if m.ID == n.id {
+			return fmt.Errorf("node %s left this cluster; a node that left never comes back: start it with an empty data directory", n.id)
+		}
+	}
+	n.mu.Lock()
+	fact.Number = n.facts.Next()
+	n.mu.Unlock()
+	var one ring.Facts
+	if _, err := one.Add(fact); err != nil {
+		return fmt.Errorf("sign on: %w", err)
+	}
+	if err := n.merge(one); err != nil {
+		return err
+	}
+	n.talk.Load().AddFacts(one)
+	return nil
+}
+
+// learn takes facts from others.
+func (n *Node) learn(facts ring.Facts) {
+	if err := n.merge(facts); err != nil {
+		n.log.Error("membership facts could not be kept", "err", err)
+	}
+}
+
+// merge stores facts before it acts on them, and moves to the ring they fold to.
+func (n *Node) merge(facts ring.Facts) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	next := n.facts.Clone()
+	if !next.Merge(facts) {
+		return nil
+	}
+	r, err := ring.Fold(n.cfg.Cluster.Ring(), next)
+	if err != nil {
+		return fmt.Errorf("fold %d membership facts: %w", next.Len(), err)
+	}
+	if err := writeFacts(n.cfg.Data, next, n.seeds()); err != nil {
+		return err
+	}
+	n.facts = next
+	n.log.Info("ring", "members", len(r.Members()), "hash", fmt.Sprintf("%016x", r.Hash()))
+	n.setRing(r)
+	return nil
+}
+
+func (n *Node) seeds() []string {
+	talk := n.talk.Load()
+	if talk == nil {
+		return nil
+	}
+	var seeds []string
+	for _, p := range talk.Peers() {
+		if p.GossipAddr != "" {
+			seeds = append(seeds, p.GossipAddr)
+		}
+	}
+	return seeds
+}
+
+func (n *Node) setRing(r *ring.Ring) {
+	n.ring.Store(r)
+	n.loop.setRing(r)
+	peers := map[ring.NodeID]string{}
+	for _, m := range r.Members() {
+		if m.ID != n.id {
+			peers[m.ID] = m.PeerAddr
+		}
+	}
+	n.links.SetPeers(peers)
+	if talk := n.talk.Load(); talk != nil {
+		talk.SetMeta(r.Hash(), gossip.State(n.state.Load()))
+	}
+}
+
+func (n *Node) onPeer(id ring.NodeID, p gossip.Peer, up bool) {
+	n.loop.setPeer(id, up && p.State != gossip.Left && p.State != gossip.Draining)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	// Where members gossip is worth keeping: it is how a restarted node finds them.
+	if err := writeFacts(n.cfg.Data, n.facts, n.seeds()); err != nil {
+		n.log.Error("gossip addresses could not be kept", "err", err)
+	}
+}
+
+func (n *Node) serveAPI() {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	n.api = &http.Server{
+		Handler:           Handler(n, HandlerOptions{Metrics: n.metrics()}),
+		Protocols:         &protocols,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1024},
+	}
+	go func() {
+		if err := n.api.Serve(n.apiAt); !errors.Is(err, http.ErrServerClosed) {
+			n.log.Error("client API stopped", "err", err)
+		}
+	}()
+}
+
+// Close drains and stops: the node says goodbye, finishes what clients wait
+// for, and closes its store. It takes at most as long as ctx allows.
+func (n *Node) Close(ctx context.Context) error {
+	n.state.Store(int32(gossip.Draining))
+	n.talk.Load().SetMeta(n.Ring().Hash(), gossip.Draining)
+	err := n.api.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("drain the client API: %w", err), n.api.Close())
+	}
+	leave := time.Second
+	if deadline, ok := ctx.Deadline(); ok {
+		leave = max(50*time.Millisecond, min(leave, time.Until(deadline)))
+	}
+	if lerr := n.talk.Load().Leave(leave); lerr != nil {
+		n.log.Info("left without being heard", "err", lerr)
+	}
+	n.stop()
+	return err
+}
+
+// stop ends whatever was started, in an order that leaves nobody waiting.
+func (n *Node) stop() {
+	if talk := n.talk.Load(); talk != nil {
+		_ = talk.Close()
+	}
+	if n.apiAt != nil {
+		_ = n.apiAt.Close()
+	}
+	if n.loop != nil {
+		n.loop.close()
+	}
+	if n.links != nil {
+		_ = n.links.Close()
+	}
+}
+
+// ID returns the node's id.
+func (n *Node) ID() ring.NodeID { return n.id }
+
+// APIAddr returns where clients reach the node.
+func (n *Node) APIAddr() string { return n.apiAt.Addr().String() }
+
+// PeerAddr returns where peers reach the node.
+func (n *Node) PeerAddr() string { return n.links.Addr() }
+
+// GossipAddr returns what others pass to --join.
+func (n *Node) GossipAddr() string { return n.talk.Load().Addr() }
+
+// The node as the API handlers see it.
+
+// Do implements [Backend].
+func (n *Node) Do(ctx context.Context, r replica.Request, seen crdt.Stamp) (replica.Result, crdt.Stamp) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(defaultDeadline)
+	} else if left := time.Until(deadline); left > 0 {
+		// The answer must still reach the client: "1 of 2 acks" says more than a
+		// connection that ended.
+		deadline = deadline.Add(-min(left/10, 50*time.Millisecond))
+	}
+	return n.loop.do(ctx, r, seen, deadline)
+}
+
+// Self implements [Backend].
+func (n *Node) Self() ring.NodeID { return n.id }
+
+// Ring implements [Backend].
+func (n *Node) Ring() *ring.Ring { return n.ring.Load() }
+
+// Sealer implements [Backend].
+func (n *Node) Sealer() dvv.Sealer { return n.sealer }
+
+// Defaults implements [Backend].
+func (n *Node) Defaults() (r, w int) { return n.cfg.Cluster.Read, n.cfg.Cluster.Write }
+
+// WallMillis implements [Backend].
+func (n *Node) WallMillis() int64 { return time.Now().UnixMilli() }
+
+// Reachable implements [Backend].
+func (n *Node) Reachable(id ring.NodeID) bool {
+	return id == n.id || n.talk.Load().Alive(id) && n.links.Up(id)
+}
+
+// Snapshot implements [Backend].
+func (n *Node) Snapshot() NodeStatus {
+	s := NodeStatus{State: gossip.State(n.state.Load()).String(), Version: Version(), Started: n.started}
+	var stored []int
+	n.loop.call(func() {
+		stored = n.loop.shard.Stored()
+		s.Totals = n.loop.shard.Totals()
+	})
+	r := n.Ring()
+	s.Stored, s.Owned = len(stored), len(r.PartitionsOf(n.id))
+	for _, p := range stored {
+		if !r.Owns(n.id, p) {
+			s.HandingOff++
+		}
+	}
+	for _, m := range r.Members() {
+		if m.ID != n.id {
+			s.Peers = append(s.Peers, PeerStatus{ID: m.ID, Alive: n.talk.Load().Alive(m.ID), Link: n.links.Up(m.ID), Addr: m.PeerAddr})
+		}
+	}
+	return s
+}
+
+// Version returns the version of this build.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "devel"
+	}
+	return info.Main.Version
+}
