@@ -1,0 +1,65 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// Backend is what the API asks of a node. All of it is safe for concurrent use.
+type Backend interface {
+	// Do runs one request through the shard of its key and returns the node's
+	// stamp with the result. It sets r.ID, and r.Deadline from ctx, or 5 s from
+	// now where ctx has none. seen is the highest stamp the client has seen.
+	Do(ctx context.Context, r replica.Request, seen crdt.Stamp) (replica.Result, crdt.Stamp)
+	Self() ring.NodeID
+	Ring() *ring.Ring
+	Sealer() dvv.Sealer
+	// Defaults returns how many replicas a read joins, and how many durable
+	// copies a mutation waits for, when the request does not say.
+	Defaults() (r, w int)
+	// WallMillis is the node's wall clock, in milliseconds since the Unix epoch.
+	WallMillis() int64
+	Snapshot() NodeStatus
+	// Reachable tells whether the data path accepts messages for a node.
+	Reachable(id ring.NodeID) bool
+}
+
+// What a node may say of its state. See [NodeStatus] and [PeerStatus].
+const (
+	Starting   = "starting"   // opening its store and meeting its peers
+	Recovering = "recovering" // serves, and catches up
+	Ready      = "ready"      // serves and has caught up
+	Draining   = "draining"   // finishes what it has begun and takes nothing new
+)
+
+// NodeStatus is what a node says of itself.
+type NodeStatus struct {
+	State     string // [Starting], [Recovering], [Ready] or [Draining]
+	Version   string
+	ClusterID string
+	Started   time.Time
+	Stamp     crdt.Stamp // the highest given or seen by any shard
+
+	Stored     int // partitions it holds data of
+	Owned      int // partitions it owns
+	Ready      int // owned ones in which it has caught up
+	HandingOff int // held for others and on their way
+
+	Peers  []PeerStatus
+	Totals replica.Stats
+}
+
+// PeerStatus is how a node finds one of its peers.
+type PeerStatus struct {
+	ID       ring.NodeID
+	Alive    bool   // gossip hears from it: a hint, some seconds behind
+	Link     bool   // a connection for sending is up
+	Addr     string // of its peer link; empty for what the ring says
+	State    string // as for [NodeStatus]; empty is [Ready] of one that is alive
+	RingHash uint64 // of the ring it last showed; 0 before it showed any
+}

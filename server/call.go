@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	cartwheelv1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
+)
+
+// api is what the services share.
+type api struct {
+	backend Backend
+	issuer  *issuer
+}
+
+// call is one request on its way through a handler:
+//
+//	names ─▶ options, tokens ─▶ replica.Request ─▶ Backend.Do ─▶ failure or reply
+//
+// Whatever refuses it on the way does so before anything is written.
+type call struct {
+	*api
+	op   string // "set.add"
+	key  crdt.Key
+	info *cartwheelv1.ReplyInfo
+}
+
+func (a *api) call(op string, t crdt.Type, bucket, name string) (*call, error) {
+	c := &call{api: a, op: op, key: crdt.Key{Type: t, Bucket: bucket, Name: name}, info: &cartwheelv1.ReplyInfo{}}
+	if err := c.key.Check(); err != nil {
+		return nil, c.error(badName(err))
+	}
+	return c, nil
+}
+
+func (c *call) do(ctx context.Context, r replica.Request, seen uint64) (replica.Result, *problem) {
+	if p := over(ctx); p != nil {
+		return replica.Result{}, p
+	}
+	res, stamp := c.backend.Do(ctx, r, crdt.Stamp(seen))
+	if res.Failure != nil {
+		p := failure(ctx, res.Failure)
+		p.unknown = p.unknown && r.Mutation != nil
+		return replica.Result{}, p
+	}
+	c.info.Stamp = max(c.info.GetStamp(), uint64(stamp))
+	c.info.Coordinator = string(res.Coordinator)
+	return res, nil
+}
+
+// read joins rows of the key. A call that reads several times reports the
+// weakest of its reads.
+func (c *call) read(ctx context.Context, o *cartwheelv1.ReadOptions, q replica.Query) (*replica.Merged, *problem) {
+	r, p := c.answers(o)
+	if p != nil {
+		return nil, p
+	}
+	q.Key = c.key
+	res, p := c.do(ctx, replica.Request{Query: &q, R: r}, o.GetStamp())
+	if p != nil {
+		return nil, p
+	}
+	answered := uint32(res.Answers)
+	if before := c.info.GetReplicasAnswered(); before > 0 {
+		answered = min(answered, before)
+	}
+	c.info.ReplicasAnswered = answered
+	c.info.Degraded = c.info.GetDegraded() || res.Degraded
+	return res.Merged, nil
+}
+
+// mutate carries out a mutation of the key under the context the client gave,
+// and returns the context for the reply.
+func (c *call) mutate(ctx context.Context, o *cartwheelv1.WriteOptions, given string, m replica.Mutation) (replica.Result, string, *problem) {
+	fail := func(p *problem) (replica.Result, string, *problem) { return replica.Result{}, "", p }
+	w, p := c.replicas("w", o.GetW())
+	if p != nil {
+		return fail(p)
+	}
+	if m.Context, p = c.open(given); p != nil {
+		return fail(p)
+	}
+	if m.Op, p = c.operation(o); p != nil {
+		return fail(p)
+	}
+	m.Key = c.key
+	var shown *dvv.Clock
+	if m.Context != nil {
+		kept := m.Context.Clone() // the mutation belongs to the shard from here on
+		shown = &kept
+	}
+	res, p := c.do(ctx, replica.Request{Mutation: &m, W: w}, o.GetStamp())
+	if p != nil {
+		return fail(p)
+	}
+	if res.Wrote {
+		if _, byDefault := c.backend.Defaults(); w == 0 {
+			w = byDefault
+		}
+		c.info.ReplicasAnswered = uint32(max(w, res.Answers))
+	}
+	token, p := c.covering(res.Context, shown)
+	return res, token, p
+}

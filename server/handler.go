@@ -1,0 +1,97 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+
+	"github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1/cartwheelv1connect"
+)
+
+// HandlerOptions say what a node serves beside the API.
+type HandlerOptions struct {
+	Metrics      http.Handler          // at /metrics; nil for none
+	Interceptors []connect.Interceptor // around each call of the API
+}
+
+// services are the names that health and reflection answer for.
+var services = []string{
+	cartwheelv1connect.SetServiceName,
+	cartwheelv1connect.CounterServiceName,
+	cartwheelv1connect.RegisterServiceName,
+	cartwheelv1connect.BlobServiceName,
+	cartwheelv1connect.ClusterServiceName,
+}
+
+// Handler serves the client API of a node: the five services by the Connect,
+// gRPC and gRPC-Web protocols, gRPC health and reflection, metrics, and a page
+// that says what this is. Requests are bounded by [MaxRequest]. The owner of the
+// http.Server decides on protocols; gRPC needs HTTP/2.
+func Handler(b Backend, o HandlerOptions) http.Handler {
+	a := &api{backend: b, issuer: newIssuer()}
+	bounds := []connect.HandlerOption{
+		connect.WithReadMaxBytes(MaxRequest),
+		connect.WithCompressMinBytes(minCompress),
+	}
+	options := append(bounds[:len(bounds):len(bounds)], connect.WithInterceptors(o.Interceptors...))
+	mux := http.NewServeMux()
+	mux.Handle(cartwheelv1connect.NewSetServiceHandler(setService{a}, options...))
+	mux.Handle(cartwheelv1connect.NewCounterServiceHandler(counterService{a}, options...))
+	mux.Handle(cartwheelv1connect.NewRegisterServiceHandler(registerService{a}, options...))
+	mux.Handle(cartwheelv1connect.NewBlobServiceHandler(blobService{a}, options...))
+	mux.Handle(cartwheelv1connect.NewClusterServiceHandler(clusterService{a}, options...))
+	mux.Handle(grpchealth.NewHandler(health{b}, bounds...))
+	reflector := grpcreflect.NewStaticReflector(append([]string{grpchealth.HealthV1ServiceName}, services...)...)
+	mux.Handle(grpcreflect.NewHandlerV1(reflector, bounds...))
+	mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bounds...))
+	if o.Metrics != nil {
+		mux.Handle("/metrics", o.Metrics)
+	}
+	mux.HandleFunc("/", a.welcome)
+	return http.MaxBytesHandler(mux, maxBody)
+}
+
+// health answers for the node as a whole and for each service alike.
+type health struct{ backend Backend }
+
+func (h health) Check(_ context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
+	if !knownService(req.Service) {
+		return nil, connect.NewError(connect.CodeNotFound, errors.New("unknown service "+req.Service))
+	}
+	switch h.backend.Snapshot().State {
+	case Starting, Draining:
+		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
+	}
+	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil
+}
+
+func knownService(name string) bool {
+	for _, s := range services {
+		if name == s {
+			return true
+		}
+	}
+	return name == "" || name == grpchealth.HealthV1ServiceName
+}
+
+func (a *api) welcome(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/" {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, fmt.Sprintf(`This is node %s of a Cartwheel cluster: replicated sets, counters, registers and blobs.
+
+Try
+
+  curl http://%s%s -H 'Content-Type: application/json' -d '{"bucket":"carts","key":"42","members":[{"member":"milk"}]}'
+
+Health: %sCheck. Metrics: /metrics.
+`, a.backend.Self(), r.Host, cartwheelv1connect.SetServiceAddProcedure, "/"+grpchealth.HealthV1ServiceName+"/"))
+}
