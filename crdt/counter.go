@@ -268,7 +268,7 @@ func (t *Tally) Increment(actor dvv.Actor, delta int64) (e Entry, kills []dvv.Do
 	}
 	for _, l := range t.live {
 		if l.Dot.Actor == actor && l.Payload.Kind() == KindEntry {
-			kills = append(kills, l.Dot)
+			kills = appendDotOnce(kills, l.Dot)
 		}
 	}
 	return e, kills, value, nil
@@ -298,9 +298,7 @@ func (t *Tally) Reset() (Reset, []dvv.Dot) {
 				continue
 			}
 		}
-		if n := len(kills); n == 0 || kills[n-1] != l.Dot {
-			kills = append(kills, l.Dot)
-		}
+		kills = appendDotOnce(kills, l.Dot)
 	}
 	return z, kills
 }

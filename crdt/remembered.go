@@ -25,24 +25,39 @@ type Remembered struct {
 
 // Record adds a group to what is remembered of its operation and returns the
 // dots that are to be voided now: of an increment, every dot but the smallest
-// that has no void yet.
+// that has no void yet. A group that asked for something else under the same id
+// (another amount, another counter) is no copy and is not remembered.
 func (m *Remembered) Record(g *Group, wallMillis int64) (void []dvv.Dot) {
+	delta, row := g.increment()
 	if len(m.Dots) == 0 {
 		m.Op, m.Sum, m.Seen, m.Answer, m.Events = g.Op, g.Sum, wallMillis, g.Answer, len(g.Events)
-		if m.Delta = g.Delta(); m.Delta != 0 {
-			m.Row = g.Events[0].Row
-		}
+		m.Delta, m.Row = delta, row
+	}
+	if delta != m.Delta || row != m.Row {
+		return nil
 	}
 	m.Dots = insertDot(m.Dots, g.Dot(0))
-	if m.Delta == 0 || g.Delta() != m.Delta || g.Events[0].Row != m.Row {
+	return m.unvoided()
+}
+
+// increment returns what the group adds, and to which counter.
+func (g *Group) increment() (delta int64, row Address) {
+	if delta = g.Delta(); delta != 0 {
+		row = g.Events[0].Row
+	}
+	return delta, row
+}
+
+func (m *Remembered) unvoided() (dots []dvv.Dot) {
+	if m.Delta == 0 || len(m.Dots) == 0 {
 		return nil
 	}
 	for _, d := range m.Dots[1:] {
 		if _, done := slices.BinarySearchFunc(m.Voided, d, dvv.Dot.Compare); !done {
-			void = append(void, d)
+			dots = append(dots, d)
 		}
 	}
-	return void
+	return dots
 }
 
 // Void returns the payload that takes back the application at d, and notes it.
@@ -58,21 +73,16 @@ func (m *Remembered) Join(o Remembered) (void []dvv.Dot) {
 		*m = o
 		m.Dots, m.Voided = slices.Clone(o.Dots), slices.Clone(o.Voided)
 	}
+	if m.Delta != o.Delta || m.Row != o.Row {
+		return nil
+	}
 	for _, d := range o.Dots {
 		m.Dots = insertDot(m.Dots, d)
 	}
 	for _, d := range o.Voided {
 		m.Voided = insertDot(m.Voided, d)
 	}
-	if m.Delta == 0 || m.Delta != o.Delta || m.Row != o.Row {
-		return nil
-	}
-	for _, d := range m.Dots[1:] {
-		if _, done := slices.BinarySearchFunc(m.Voided, d, dvv.Dot.Compare); !done {
-			void = append(void, d)
-		}
-	}
-	return void
+	return m.unvoided()
 }
 
 func insertDot(dots []dvv.Dot, d dvv.Dot) []dvv.Dot {
