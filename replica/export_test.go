@@ -10,5 +10,5 @@ import (
 func (p *Partition) StopHolding() { p.awaited = dvv.Clock{} }
 
 // IgnoreKeys makes an install compare leaves only and overlook clears that one
-// side alone has deferred: the mutant "rowleaf" of the model.
+// side alone has deferred.
 func (in *Install) IgnoreKeys() { in.keys = map[crdt.Key]bool{} }

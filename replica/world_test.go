@@ -51,6 +51,8 @@ type setting struct {
 	forget   string
 	counters bool // increments, resets and their retries only
 	resets   bool
+	once     bool // nothing is retried
+	storm    bool // one set, logs that are always too short, snapshots all the time
 }
 
 // node is one replica: what is committed, and what a crash falls back to.
@@ -89,11 +91,11 @@ type shown struct {
 
 // tally counts what a run did beside [replica.Counts].
 type tally struct {
-	Events, Snapshots, ShortLogs, Trimmed     int
-	UnseenContexts, WideContexts              int
-	EarlyResets, Retries, Recognised          int
-	Clears, HiddenTwice, Crashes, Wipes       int
-	Forgotten, Voided, LateResets, Duplicates int
+	Events, Snapshots, ShortLogs, Trimmed int
+	UnseenContexts, WideContexts          int
+	EarlyResets, Retries, Recognised      int
+	Clears, HiddenTwice, Crashes, Wipes   int
+	Forgotten, Voided, Duplicates         int
 }
 
 func (t *tally) add(o tally) {
@@ -112,7 +114,6 @@ func (t *tally) add(o tally) {
 	t.Wipes += o.Wipes
 	t.Forgotten += o.Forgotten
 	t.Voided += o.Voided
-	t.LateResets += o.LateResets
 	t.Duplicates += o.Duplicates
 }
 
@@ -358,7 +359,7 @@ func (w *world) mutate(n *node, m *replica.Mutation) {
 
 // mutation invents what a client asks for.
 func (w *world) mutation() *replica.Mutation {
-	if len(w.ops) > 0 && w.rng.IntN(6) == 0 {
+	if len(w.ops) > 0 && !w.once && w.rng.IntN(6) == 0 {
 		m := w.ops[w.rng.IntN(len(w.ops))]
 		if w.rng.IntN(2) == 0 { // clients retry soon
 			m = w.ops[len(w.ops)-1-w.rng.IntN(min(4, len(w.ops)))]
@@ -374,21 +375,31 @@ func (w *world) mutation() *replica.Mutation {
 	if w.counters {
 		pick = 75 + w.rng.IntN(25)
 	}
+	if w.storm {
+		pick = 8 + w.rng.IntN(35)
+	}
 	switch {
 	case pick < 36:
 		m.Key, m.Verb = cart, replica.Update
 		if pick < 8 {
 			m.Key = wishes
 		}
+		removes := 2 // of five
+		if w.storm {
+			removes = 3
+		}
 		for range 1 + w.rng.IntN(3)/2*2 {
 			m.Changes = append(m.Changes, replica.Change{
 				Member: members[m.Key][w.rng.IntN(len(members[m.Key]))],
-				Remove: w.rng.IntN(5) < 2,
+				Remove: w.rng.IntN(5) < removes,
 				Note:   fmt.Append(nil, m.Op.Seq),
 			})
 		}
 	case pick < 43:
 		m.Key, m.Verb = []crdt.Key{cart, cart, wishes, doc, last}[w.rng.IntN(5)], replica.Delete
+		if w.storm {
+			m.Key = cart
+		}
 	case pick < 53:
 		m.Key, m.Verb, m.Value = last, replica.Assign, fmt.Append(nil, m.Op.Seq)
 	case pick < 75:
@@ -444,10 +455,21 @@ func (w *world) show() {
 }
 
 func (w *world) deliver() {
-	if len(w.net) == 0 {
-		return
+	if len(w.net) > 0 {
+		w.receive(w.rng.IntN(len(w.net)))
 	}
-	i := w.rng.IntN(len(w.net))
+}
+
+// deliverTo hands a node some of what is on its way to it.
+func (w *world) deliverTo(n *node) {
+	for i := len(w.net) - 1; i >= 0; i-- {
+		if w.net[i].to == n && w.rng.IntN(3) == 0 {
+			w.receive(i)
+		}
+	}
+}
+
+func (w *world) receive(i int) {
 	p := w.net[i]
 	if w.rng.IntN(10) < 6 {
 		w.net = slices.Delete(w.net, i, i+1)
@@ -552,6 +574,7 @@ func (w *world) advance(n *node) {
 			w.apply(n, tx, &held[i])
 		}
 	})
+	w.checkRows(n)
 }
 
 // abort gives a snapshot up half way: what was held arrives now.
@@ -565,6 +588,7 @@ func (w *world) abort(n *node) {
 			w.apply(n, tx, &held[i])
 		}
 	})
+	w.checkRows(n)
 }
 
 // stable is what every owner holds durably.
@@ -580,6 +604,23 @@ func (w *world) stable() dvv.Clock {
 		}
 	}
 	return s
+}
+
+// some is what a store holds of some actors.
+func (w *world) some(store *replicatest.MemStore) (dots dvv.Clock) {
+	clock, _, err := store.View().Clock(partition)
+	w.check(err, "durable clock")
+	var of dvv.Actor
+	keep := false
+	for a, run := range clock.Intervals() {
+		if a != of {
+			of, keep = a, w.rng.IntN(2) == 0
+		}
+		if keep {
+			dots.AddRange(a, run.First, run.Last)
+		}
+	}
+	return dots
 }
 
 // trim shortens a node's log, on disk too.
@@ -628,9 +669,12 @@ func (w *world) step() {
 	w.now++
 	for _, n := range w.nodes {
 		if n.install != nil && w.rng.IntN(3) == 0 {
-			if w.rng.IntN(20) == 0 {
+			switch o := w.rng.IntN(20); {
+			case o == 0:
 				w.abort(n)
-			} else {
+			case o < 7 && !n.down:
+				w.deliverTo(n)
+			default:
 				w.advance(n)
 			}
 		}
@@ -646,6 +690,9 @@ func (w *world) step() {
 	o := w.rng.IntN(1000)
 	if w.forget != "" && o < 200 { // the world in which nodes often hear of one another
 		o = 836 + o%64
+	}
+	if w.storm && o > 300 && o < 600 {
+		o = 836 + (o-300)*164/300
 	}
 	switch {
 	case o < 430:
@@ -686,10 +733,8 @@ func (w *world) step() {
 			switch w.rng.IntN(4) {
 			case 0, 1:
 				w.trim(n, stable)
-			case 2: // the log is over its cap
-				durable, _, err := n.durable.View().Clock(partition)
-				w.check(err, "durable clock of %s", n.name)
-				w.trim(n, durable)
+			case 2: // the log is over its cap: groups leave it in any order
+				w.trim(n, w.some(n.durable))
 			}
 			if w.forget != "" && !n.down {
 				w.forgetOps(n, stable)
