@@ -79,9 +79,6 @@ func (m *Mutation) Check() error {
 	if m.Verb == Update && (len(m.Changes) == 0 || len(m.Changes) > MaxChanges) {
 		return &MutationError{fmt.Sprintf("%d changes, from 1 to %d are allowed", len(m.Changes), MaxChanges)}
 	}
-	if m.Verb == Add && m.Delta == 0 {
-		return &MutationError{"an increment of 0"}
-	}
 	for _, c := range m.Changes {
 		if err := crdt.CheckMember(c.Member); err != nil {
 			return err
@@ -238,7 +235,9 @@ func (p *Partition) mintIncrement(v View, m *Mutation, g *crdt.Group) error {
 	if err != nil {
 		return err
 	}
-	g.Answer = value
+	if g.Answer = value; m.Delta == 0 {
+		return nil
+	}
 	g.Events = []crdt.Event{{Row: m.Key.Row(), Kills: sortedDots(kills), Payload: entry.Payload(), Delta: m.Delta}}
 	return nil
 }

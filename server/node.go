@@ -386,7 +386,10 @@ func (n *Node) Reachable(id ring.NodeID) bool {
 
 // Snapshot implements [Backend].
 func (n *Node) Snapshot() NodeStatus {
-	s := NodeStatus{State: gossip.State(n.state.Load()).String(), Version: Version(), Started: n.started}
+	s := NodeStatus{
+		State: apiState(gossip.State(n.state.Load())), Version: Version(), ClusterID: n.cfg.Cluster.ID,
+		Started: n.started, Stamp: crdt.Stamp(n.loop.stamp.Load()),
+	}
 	var stored []int
 	n.loop.call(func() {
 		stored = n.loop.shard.Stored()
@@ -394,17 +397,37 @@ func (n *Node) Snapshot() NodeStatus {
 	})
 	r := n.Ring()
 	s.Stored, s.Owned = len(stored), len(r.PartitionsOf(n.id))
+	s.Ready = s.Owned
 	for _, p := range stored {
 		if !r.Owns(n.id, p) {
 			s.HandingOff++
 		}
 	}
+	shown := map[ring.NodeID]gossip.Peer{}
+	for _, p := range n.talk.Load().Peers() {
+		shown[p.ID] = p
+	}
 	for _, m := range r.Members() {
 		if m.ID != n.id {
-			s.Peers = append(s.Peers, PeerStatus{ID: m.ID, Alive: n.talk.Load().Alive(m.ID), Link: n.links.Up(m.ID), Addr: m.PeerAddr})
+			p := shown[m.ID]
+			s.Peers = append(s.Peers, PeerStatus{
+				ID: m.ID, Alive: p.Up, Link: n.links.Up(m.ID), Addr: m.PeerAddr, State: apiState(p.State), RingHash: p.RingHash,
+			})
 		}
 	}
 	return s
+}
+
+// apiState names what gossip says in the words of the API.
+func apiState(s gossip.State) string {
+	switch s {
+	case gossip.Ready:
+		return Ready
+	case gossip.Draining, gossip.Left:
+		return Draining
+	default:
+		return Starting
+	}
 }
 
 // Version returns the version of this build.
