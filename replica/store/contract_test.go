@@ -161,6 +161,7 @@ func dump(v replica.View, ask *rapid.T) string {
 	for _, a := range []dvv.Actor{1, 2, 1 << 40, 1<<64 - 1} {
 		all.AddRange(a, 1, 1<<64-1)
 	}
+	say("deferred: %v", v.DeferredIn(p, all, func(d dvv.Dot, a crdt.Address) bool { say("%v %q", d, a); return true }))
 	say("log: %v", v.Log(p, all, func(g crdt.Group, size int) bool { say("%v %d", g, size); return true }))
 	return b.String()
 }
@@ -218,6 +219,11 @@ func TestTheStoreOnDiskIsTheStoreInMemory(t *testing.T) {
 			"row": func(t *rapid.T) {
 				begin()
 				p, a := somePartition.Draw(t, "p"), someAddress.Draw(t, "row")
+				var there []crdt.Address
+				_ = mtx.AllRows(p, func(a crdt.Address, _ crdt.Row) bool { there = append(there, a); return true })
+				if len(there) > 0 && rapid.Bool().Draw(t, "again") {
+					a = rapid.SampledFrom(there).Draw(t, "stored row")
+				}
 				before, _ := mtx.Row(p, a)
 				after := drawRow(t, a.Type)
 				same("put row", tx.PutRow(p, a, before, after), mtx.PutRow(p, a, before, after))
@@ -291,4 +297,120 @@ func TestTheStoreOnDiskIsTheStoreInMemory(t *testing.T) {
 			},
 		})
 	})
+}
+
+// wanted has holes within groups and runs that begin in the middle of one.
+func TestTheLogShowsEachGroupOnceHoweverItIsAskedFor(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "shard"))
+	tx, err := s.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	for _, g := range []struct {
+		p     int
+		actor dvv.Actor
+		first uint64
+		size  int
+	}{{7, 1, 1, 3}, {7, 1, 4, 1}, {7, 1, 7, 4}, {7, 1, 20, 1}, {7, 2, 1, 1}, {6, 1, 5, 2}, {8, 1, 5, 2}, {7, 1 << 63, 1, 5}} {
+		group := crdt.Group{Actor: g.actor, First: g.first}
+		for i := range g.size {
+			group.Events = append(group.Events, crdt.Event{Row: crdt.Key{Type: crdt.Set, Bucket: "b", Name: "k"}.Member(fmt.Sprint(i)), Payload: payload(crdt.Set, 1)})
+		}
+		if err := tx.PutGroup(g.p, &group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := func(c dvv.Clock, a dvv.Actor, first, last uint64) dvv.Clock {
+		c.AddRange(a, first, last)
+		return c
+	}
+	for _, test := range []struct {
+		name   string
+		wanted dvv.Clock
+		want   string
+	}{
+		{"nothing", dvv.Clock{}, ""},
+		{"all dots there can be", run(run(run(dvv.Clock{}, 1, 1, 1<<64-1), 2, 1, 1<<64-1), 1<<63, 1, 1<<64-1), "a:1 a:4 a:7 a:20 b:1 8000000000000000:1"},
+		{"a dot in the middle of a group", run(dvv.Clock{}, 1, 2, 2), "a:1"},
+		{"two holes in one group", run(run(dvv.Clock{}, 1, 1, 1), 1, 3, 3), "a:1"},
+		{"a second run that begins in the last group and goes on", run(run(dvv.Clock{}, 1, 7, 7), 1, 9, 30), "a:7 a:20"},
+		{"dots that were trimmed", run(dvv.Clock{}, 1, 5, 6), ""},
+		{"from trimmed dots into a group", run(dvv.Clock{}, 1, 5, 7), "a:7"},
+		{"beyond the end", run(dvv.Clock{}, 1, 21, 99), ""},
+		{"an actor nobody logged", run(dvv.Clock{}, 3, 1, 9), ""},
+		{"the last group of all", run(dvv.Clock{}, 1<<63, 5, 5), "8000000000000000:1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got []string
+			err := tx.Log(7, test.wanted, func(g crdt.Group, size int) bool {
+				if want := len(crdt.AppendGroup(nil, &g)); size != want {
+					t.Errorf("%v: size %d, want %d", g, size, want)
+				}
+				got = append(got, g.Dot(0).String())
+				return true
+			})
+			if err != nil || strings.Join(got, " ") != test.want {
+				t.Errorf("log of %v: %v, %v, want %s", test.wanted, got, err, test.want)
+			}
+		})
+	}
+}
+
+func TestWhatAViewReturnedStaysWhenTheFileIsGone(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "shard"))
+	a := crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "k"}.Row()
+	want := crdt.Row{Live: []crdt.Live{{Dot: dvv.Dot{Actor: 1, Seq: 1}, Payload: payload(crdt.Blob, 1)}}}
+	var views []*store.View
+	var rows []crdt.Row
+	for i := range 50 { // pages are used again and again
+		tx, err := s.Begin()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := tx.Row(0, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := want
+		if i%2 == 1 {
+			after = crdt.Row{Live: []crdt.Live{{Dot: dvv.Dot{Actor: 1, Seq: 2}, Payload: crdt.BlobValue{Value: make([]byte, 3000)}.Payload()}}}
+		}
+		if err := tx.PutRow(0, a, before, after); err != nil {
+			t.Fatal(err)
+		}
+		if err := tx.Commit(); err != nil {
+			t.Fatal(err)
+		}
+		v, err := s.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := v.Row(0, a)
+		if err != nil || !r.Equal(after) {
+			t.Fatalf("row %v, %v", r, err)
+		}
+		if views, rows = append(views, v), append(rows, r); i%3 == 0 {
+			for _, v := range views {
+				if err := v.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			views = nil
+		}
+		if !rows[0].Equal(want) {
+			t.Fatalf("after %d commits the first row reads %v", i, rows[0])
+		}
+	}
+	for _, v := range views {
+		if err := v.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !rows[0].Equal(want) { // or a fault: there is no map any more
+		t.Fatalf("after the end the first row reads %v", rows[0])
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"os"
 )
 
 // This file reads bbolt's pages by itself, before bbolt may: bbolt panics on some
@@ -59,13 +58,9 @@ const maxReported = 1000
 
 // inspect checks the whole file. It returns the damaged records; damage to pages
 // is an error.
-func inspect(f *os.File) (*inspection, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	in := &inspection{file: f, path: f.Name()}
-	root, freelist, err := in.metas(uint64(info.Size()))
+func inspect(f io.ReaderAt, path string, size int64) (*inspection, error) {
+	in := &inspection{file: f, path: path}
+	root, freelist, err := in.metas(uint64(size))
 	if err != nil {
 		return nil, err
 	}

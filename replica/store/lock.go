@@ -28,3 +28,10 @@ func lock(f *os.File) error {
 		}
 	}
 }
+
+// unlock does nothing to a file that is closed already.
+func unlock(f *os.File) {
+	if c, err := f.SyscallConn(); err == nil {
+		_ = c.Control(func(fd uintptr) { _ = syscall.Flock(int(fd), syscall.LOCK_UN) })
+	}
+}

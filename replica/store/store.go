@@ -58,6 +58,8 @@ type Store struct {
 
 	values arena // of the open transaction
 
+	wedged atomic.Int32 // above 0: a panic may have left one of bbolt's locks held
+
 	commits, syncs, pages, bytes, damage atomic.Uint64
 }
 
@@ -149,7 +151,11 @@ func (s *Store) openFile() (err error) {
 	if err := lock(s.file); err != nil {
 		return err
 	}
-	in, err := inspect(s.file)
+	info, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	in, err := inspect(s.file, s.path, info.Size())
 	if err != nil {
 		return err
 	}
@@ -161,7 +167,8 @@ func (s *Store) openFile() (err error) {
 // release closes the file behind bbolt's back, when bbolt has not or cannot.
 func (s *Store) release() {
 	if s.file != nil {
-		_ = s.file.Close() // closed already, as a rule; the lock goes with it
+		unlock(s.file) // a map that is left behind keeps a lock alive after its descriptor
+		_ = s.file.Close()
 	}
 }
 
@@ -238,9 +245,7 @@ func (s *Store) Close() error {
 		return fmt.Errorf("close store %s with %d views and a transaction open (%t): %w", s.path, s.views, s.begun, ErrBusy)
 	}
 	s.closed = true
-	if s.failed != nil {
-		// bbolt may still hold locks that a panic left. Closing the file unlocks it; the
-		// map stays until the process ends.
+	if s.wedged.Load() > 0 { // bbolt would wait for its own lock; the map stays until the process ends
 		s.release()
 		return nil
 	}

@@ -28,7 +28,7 @@ func (s *Store) View() (v *View, err error) {
 	}
 	v = &View{reader{s: s}}
 	if err := v.begin(false); err != nil {
-		s.dismiss(false, nil)
+		s.dismiss(false, err)
 		return nil, err
 	}
 	return v, nil
@@ -56,7 +56,9 @@ type reader struct {
 
 func (r *reader) begin(writable bool) (err error) {
 	defer r.guard.leave(r.guard.enter(), r.s.path, meta, &r.key, &err)
+	r.s.wedged.Add(1)
 	r.tx, err = r.s.db.Begin(writable)
+	r.s.wedged.Add(-1)
 	return err
 }
 
@@ -64,7 +66,10 @@ func (r *reader) rollback() (err error) {
 	defer r.guard.leave(r.guard.enter(), r.s.path, meta, &r.key, &err)
 	tx := r.tx
 	r.tx = nil
-	return tx.Rollback()
+	r.s.wedged.Add(1)
+	err = tx.Rollback()
+	r.s.wedged.Add(-1)
+	return err
 }
 
 func (r *reader) check(p int) error {

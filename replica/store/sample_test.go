@@ -1,0 +1,112 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+func testOptions() Options {
+	return Options{ClusterID: "cluster", Node: "node", Partitions: 256, NoSync: true}
+}
+
+func mustOpen(t testing.TB, path string, o Options) *Store {
+	t.Helper()
+	s, err := Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// update commits what fn writes.
+func update(t testing.TB, s *Store, fn func(*Tx) error) {
+	t.Helper()
+	tx, err := s.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(fn(tx), tx.Commit()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var sampleKey = crdt.Key{Type: crdt.Set, Bucket: "carts", Name: "ada"}
+
+func sampleMember(i int) crdt.Address { return sampleKey.Member(fmt.Sprintf("item %06d", i)) }
+
+// add writes all an add of a set member does.
+func add(tx *Tx, p int, d dvv.Dot, i int) error {
+	a := sampleMember(i)
+	before, err := tx.Row(p, a)
+	if err != nil {
+		return err
+	}
+	g := crdt.Group{Actor: d.Actor, First: d.Seq, Stamp: 7, Op: crdt.Operation{Seq: d.Seq, Issued: 1},
+		Events: []crdt.Event{{Row: a, Payload: crdt.Member{Stamp: 7}.Payload()}}}
+	m := crdt.Remembered{}
+	m.Record(&g, 2)
+	return errors.Join(
+		tx.PutRow(p, a, before, crdt.Row{Live: []crdt.Live{{Dot: d, Payload: g.Events[0].Payload}}}),
+		tx.PutGroup(p, &g),
+		tx.PutRemembered(p, &m))
+}
+
+// sample fills a new store with two partitions of n members each and returns its
+// closed file.
+func sample(t testing.TB, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sample")
+	s, err := Open(path, testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []int{3, 200} {
+		var c dvv.Clock
+		for from := 0; from < n; from += 500 {
+			update(t, s, func(tx *Tx) error {
+				for i := from; i < min(n, from+500); i++ {
+					d := dvv.Dot{Actor: 100, Seq: uint64(i + 1)}
+					c.Add(d)
+					if err := add(tx, p, d, i); err != nil {
+						return err
+					}
+				}
+				return tx.PutClock(p, c)
+			})
+		}
+		update(t, s, func(tx *Tx) error {
+			gone := dvv.Dot{Actor: 101, Seq: 5}
+			return errors.Join(
+				tx.PutRow(p, sampleMember(n), crdt.Row{}, crdt.Row{Deferred: []dvv.Dot{gone}}),
+				tx.PutDead(p, sampleKey, dvv.ClockOf(gone)))
+		})
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func copyFile(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "copy")
+	if err := os.WriteFile(name, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
