@@ -1,0 +1,425 @@
+package replica_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/replicatest"
+)
+
+// A scenario is a list of sentences, one step each, about replicas that appear
+// when they are first named:
+//
+//	A add x                 A coordinates a write (remove, batch -x +y, clear,
+//	                        inc 5, reset, assign v, put v, delete, unset)
+//	  ... with c            under the context c
+//	  ... reading A B       an observed kill looks at A and B, not at itself alone
+//	  ... as op             under an operation id: said again, it is a retry
+//	  ... at 7              at that millisecond of the coordinator's clock
+//	  ... until 9           of an add: the member's expiry
+//	A -> B                  B takes over what A knows
+//	A <> B                  both do; sync A B C brings all of them together
+//	c := ctx A B            a client reads at A and B and keeps the context
+//	s := A                  a copy of what A knows, to be delivered with s -> A
+//	A restart | A wipe | A restore s      always with a new actor
+//	show A B : x y          what a client reads at A, and at B
+//	dots A x 2 | expires A x 9 | clean A | same A B
+//
+// Every scenario is played three times: "A -> B" catches up from A's log, takes
+// a snapshot because A's log is gone, or gets A's groups one by one in reverse.
+type scenario struct {
+	name  string
+	kind  crdt.Type
+	steps string
+}
+
+type way string
+
+const (
+	byLog      way = "by log"
+	bySnapshot way = "by snapshot"
+	byEvent    way = "event by event, the last one first"
+)
+
+func playAll(t *testing.T, all []scenario) {
+	for _, s := range all {
+		t.Run(s.name, func(t *testing.T) {
+			for _, w := range []way{byLog, bySnapshot, byEvent} {
+				t.Run(string(w), func(t *testing.T) { play(t, w, s) })
+			}
+		})
+	}
+}
+
+type actor struct {
+	id    dvv.Actor
+	seq   uint64
+	store *replicatest.MemStore
+	p     *replica.Partition
+}
+
+type stage struct {
+	t        *testing.T
+	way      way
+	key      crdt.Key
+	actors   map[string]*actor
+	contexts map[string]dvv.Clock
+	ops      map[string]crdt.Operation
+	lastID   dvv.Actor
+	now      int64
+	step     string
+}
+
+var keyOf = map[crdt.Type]crdt.Key{crdt.Set: cart, crdt.Counter: hits, crdt.Register: last, crdt.Blob: doc}
+
+func play(t *testing.T, w way, sc scenario) *stage {
+	s := &stage{t: t, way: w, key: keyOf[sc.kind], now: 1, actors: map[string]*actor{}, contexts: map[string]dvv.Clock{}, ops: map[string]crdt.Operation{}}
+	for _, step := range strings.FieldsFunc(sc.steps, func(r rune) bool { return r == ';' || r == '\n' }) {
+		if s.step = strings.TrimSpace(step); s.step != "" {
+			s.do(strings.Fields(s.step))
+		}
+	}
+	return s
+}
+
+func (s *stage) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.fail("%v", err)
+	}
+}
+
+func (s *stage) fail(format string, args ...any) {
+	s.t.Helper()
+	var b strings.Builder
+	for name, a := range s.actors {
+		fmt.Fprintf(&b, "\n%s (actor %v) %s", name, a.id, a.store.DumpText(partition))
+	}
+	s.t.Fatalf("%q: %s%s", s.step, fmt.Sprintf(format, args...), b.String())
+}
+
+func (s *stage) open(name string, store *replicatest.MemStore) *actor {
+	s.lastID++
+	p, err := replica.Load(store.View(), partition)
+	s.must(err)
+	s.actors[name] = &actor{id: s.lastID, store: store, p: p}
+	return s.actors[name]
+}
+
+func (s *stage) actor(name string) *actor {
+	if a := s.actors[name]; a != nil {
+		return a
+	}
+	return s.open(name, replicatest.NewMemStore())
+}
+
+func (s *stage) do(words []string) {
+	s.now++
+	switch {
+	case words[0] == "show":
+		s.show(words[1:])
+	case words[0] == "sync":
+		for range 2 {
+			for _, to := range words[1:] {
+				for _, from := range words[1:] {
+					s.takeOver(from, to)
+				}
+			}
+		}
+	case words[0] == "dots":
+		row, err := s.actor(words[1]).store.View().Row(partition, s.key.Member(words[2]))
+		if s.must(err); strconv.Itoa(len(row.Live)) != words[3] {
+			s.fail("%v", row)
+		}
+	case words[0] == "expires":
+		row, err := s.actor(words[1]).store.View().Row(partition, s.key.Member(words[2]))
+		s.must(err)
+		if m, _, err := row.Member(); err != nil || strconv.FormatInt(m.Expires, 10) != words[3] {
+			s.fail("%v %v", m, err)
+		}
+	case words[0] == "clean":
+		for _, name := range words[1:] {
+			s.clean(name)
+		}
+	case words[0] == "same":
+		for _, name := range words[2:] {
+			if !bytes.Equal(s.actor(words[1]).store.Dump(partition), s.actor(name).store.Dump(partition)) {
+				s.fail("%s and %s differ", words[1], name)
+			}
+		}
+	case words[1] == "->":
+		s.takeOver(words[0], words[2])
+	case words[1] == "<>":
+		s.takeOver(words[0], words[2])
+		s.takeOver(words[2], words[0])
+	case words[1] == ":=" && words[2] == "ctx":
+		m := s.read(words[3:], s.whole())
+		var dots dvv.Clock
+		for _, f := range m.Rows {
+			for _, d := range f.Row.Dots() {
+				dots.Add(d)
+			}
+		}
+		s.contexts[words[0]] = dots
+	case words[1] == ":=":
+		s.open(words[0], s.actor(words[2]).store.Clone())
+	case words[1] == "restart":
+		s.open(words[0], s.actor(words[0]).store)
+	case words[1] == "wipe":
+		s.open(words[0], replicatest.NewMemStore())
+	case words[1] == "restore":
+		s.open(words[0], s.actor(words[2]).store.Clone())
+	default:
+		s.mutate(s.actor(words[0]), words[1:])
+	}
+}
+
+func (s *stage) whole() replica.Query {
+	if s.key.Type == crdt.Set {
+		return replica.Query{Key: s.key, Span: &replica.Span{Limit: replica.MaxPage}}
+	}
+	return replica.Query{Key: s.key}
+}
+
+func (s *stage) read(names []string, q replica.Query) replica.Merged {
+	var answers []replica.Answer
+	for _, name := range names {
+		a, err := replica.Ask(s.actor(name).store.View(), partition, q)
+		s.must(err)
+		answers = append(answers, a)
+	}
+	return replica.Merge(answers)
+}
+
+// show compares what a client reads at each replica, in the order of bytes.
+func (s *stage) show(words []string) {
+	colon := slices.Index(words, ":")
+	want := strings.Join(words[colon+1:], " ")
+	for _, name := range words[:colon] {
+		var got []string
+		for _, f := range s.read([]string{name}, s.whole()).Rows {
+			switch s.key.Type {
+			case crdt.Set:
+				got = append(got, f.Field)
+			case crdt.Counter:
+				tally, err := f.Row.Tally()
+				s.must(err)
+				v, _ := tally.Value()
+				got = append(got, strconv.FormatInt(v, 10))
+			case crdt.Register:
+				all, err := f.Row.Register()
+				s.must(err)
+				got = append(got, string(all[0].Value))
+			case crdt.Blob:
+				all, err := f.Row.Siblings()
+				s.must(err)
+				for _, v := range all {
+					got = append(got, string(v.Value))
+				}
+				slices.Sort(got)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			s.fail("%s shows %v, want %q", name, got, want)
+		}
+	}
+}
+
+// clean asserts that nothing waits for dots that never came.
+func (s *stage) clean(name string) {
+	v := s.actor(name).store.View()
+	s.must(v.AllRows(partition, func(a crdt.Address, r crdt.Row) bool {
+		if len(r.Deferred) > 0 {
+			s.fail("%s defers %v at %v", name, r.Deferred, a)
+		}
+		return true
+	}))
+	s.must(v.AllDead(partition, func(k crdt.Key, c dvv.Clock) bool {
+		s.fail("%s defers %v at %v", name, c, k)
+		return false
+	}))
+}
+
+// mutation reads the words of a write.
+func (s *stage) mutation(words []string) (m *replica.Mutation, reading []string) {
+	m = &replica.Mutation{Key: s.key}
+	var rest []string
+	var until int64
+	for i := 1; i < len(words); i++ {
+		switch words[i] {
+		case "with":
+			i++
+			dots, ok := s.contexts[words[i]]
+			if !ok {
+				s.fail("no context %q", words[i])
+			}
+			m.Context = &dots
+		case "as":
+			i++
+			if _, ok := s.ops[words[i]]; !ok {
+				s.ops[words[i]] = crdt.Operation{Client: [16]byte{1}, Seq: uint64(len(s.ops) + 1), Issued: 1}
+			}
+			m.Op = s.ops[words[i]]
+		case "at":
+			i++
+			s.now = s.number(words[i])
+		case "until":
+			i++
+			until = s.number(words[i])
+		case "reading":
+			reading, i = words[i+1:], len(words)
+		default:
+			rest = append(rest, words[i])
+		}
+	}
+	switch words[0] {
+	case "add", "remove", "batch":
+		m.Verb = replica.Update
+		for _, w := range rest {
+			c := replica.Change{Member: strings.TrimLeft(w, "+-"), Remove: words[0] == "remove" || w[0] == '-'}
+			if !c.Remove {
+				c.Expires = until
+			}
+			m.Changes = append(m.Changes, c)
+		}
+	case "clear", "delete", "unset":
+		m.Verb = replica.Delete
+	case "inc":
+		m.Verb, m.Delta = replica.Add, s.number(rest[0])
+	case "reset":
+		m.Verb = replica.Zero
+	case "assign":
+		m.Verb, m.Value = replica.Assign, []byte(rest[0])
+	case "put":
+		m.Verb, m.Value = replica.Put, []byte(rest[0])
+	default:
+		s.fail("unknown verb")
+	}
+	s.must(m.Check())
+	return m, reading
+}
+
+func (s *stage) number(word string) int64 {
+	n, err := strconv.ParseInt(word, 10, 64)
+	s.must(err)
+	return n
+}
+
+func (s *stage) mutate(a *actor, words []string) {
+	m, reading := s.mutation(words)
+	if _, known, err := a.store.View().Remembered(partition, m.Op); known && !m.Op.IsZero() || err != nil {
+		s.must(err)
+		return
+	}
+	var seen *replica.Merged
+	if q, ok := m.Observes(); ok {
+		if reading == nil {
+			for name, x := range s.actors {
+				if x == a {
+					reading = []string{name}
+				}
+			}
+		}
+		r := s.read(reading, q)
+		seen = &r
+	}
+	s.commit(a, func(tx replica.Tx) {
+		stamp := crdt.StampAt(s.now)
+		g, err := a.p.Mint(tx, m, seen, dvv.Dot{Actor: a.id, Seq: a.seq + 1}, stamp, stamp+crdt.StampAt(60_000))
+		s.must(err)
+		if len(g.Events) > 0 {
+			a.seq += uint64(len(g.Events))
+			s.apply(a, tx, &g)
+		}
+	})
+}
+
+func (s *stage) commit(a *actor, steps func(tx replica.Tx)) {
+	tx := a.store.Begin()
+	steps(tx)
+	s.must(a.p.Save(tx))
+	s.must(tx.Commit())
+}
+
+func (s *stage) apply(a *actor, tx replica.Tx, g *crdt.Group) {
+	_, voids, err := a.p.Apply(tx, g, s.now)
+	s.must(err)
+	s.void(a, tx, g.Op, voids)
+}
+
+func (s *stage) void(a *actor, tx replica.Tx, op crdt.Operation, voids []dvv.Dot) {
+	for _, d := range voids {
+		g, err := a.p.Void(tx, op, d, func() dvv.Dot { a.seq++; return dvv.Dot{Actor: a.id, Seq: a.seq} }, crdt.StampAt(s.now))
+		s.must(err)
+		s.apply(a, tx, &g)
+	}
+}
+
+func (s *stage) takeOver(from, to string) {
+	source, sink := s.actor(from), s.actor(to)
+	if source == sink {
+		return
+	}
+	switch s.way {
+	case byLog:
+		s.commit(sink, func(tx replica.Tx) {
+			complete, err := replica.Missing(source.store.View(), partition, sink.p.Clock().Clone(), func(g crdt.Group, _ int) bool {
+				s.apply(sink, tx, &g)
+				return true
+			})
+			if s.must(err); !complete {
+				s.fail("the log of %s is too short", from)
+			}
+		})
+	case bySnapshot:
+		s.install(source.store, sink)
+	case byEvent:
+		var groups []crdt.Group
+		_, err := replica.Missing(source.store.View(), partition, sink.p.Clock(), func(g crdt.Group, _ int) bool {
+			groups = append(groups, g)
+			return true
+		})
+		s.must(err)
+		slices.Reverse(groups)
+		for i := range groups {
+			s.commit(sink, func(tx replica.Tx) { s.apply(sink, tx, &groups[i]) })
+		}
+	}
+	if !sink.p.Clock().Covers(source.p.Clock()) {
+		s.fail("%s has %v, %s still lacks some of it: %v", from, source.p.Clock(), to, sink.p.Clock())
+	}
+}
+
+// install is a whole snapshot from a source without a log.
+func (s *stage) install(source *replicatest.MemStore, sink *actor) {
+	v := source.View()
+	cut, err := replica.TakeCut(v, partition)
+	s.must(err)
+	theirs, err := replica.Tree(v, partition, hashKey, leaves)
+	s.must(err)
+	in, err := sink.p.Compare(sink.store.View(), cut, theirs, hashKey)
+	s.must(err)
+	s.must(v.AllRows(partition, func(a crdt.Address, r crdt.Row) bool {
+		if in.Wants(a) {
+			in.Stage(a, r)
+		}
+		return true
+	}))
+	s.commit(sink, func(tx replica.Tx) {
+		held, voids, err := in.Promote(tx)
+		s.must(err)
+		if len(held) > 0 {
+			s.fail("%d groups held while nothing arrived", len(held))
+		}
+		for op, dots := range voids {
+			s.void(sink, tx, op, dots)
+		}
+	})
+}
