@@ -1,5 +1,6 @@
 // Package peer is the link between the nodes of one cluster: it carries opaque messages over TCP, many to a frame, and
-// promises little, so that what it promises always holds.
+// promises little, so that what it promises always holds. [Append] and [Decode] are what the replicas' messages look like
+// inside; the transport knows nothing of them.
 //
 // # The link
 //
@@ -73,4 +74,30 @@
 //
 // A node that is not among SetPeers may dial in if it authenticates: a joining node speaks before it is a member. Deliver
 // gets its id and is where to judge it.
+//
+// # The messages
+//
+// A message is a kind byte and msgpack values one after the other. There are no headers between the parts of one thing:
+// an array's header counts things, not values. What may be left out (marked ?) is an array of no parts, or of all.
+//
+//	 1  Replicate  [partition, [group ...] ...]
+//	 2  Acked      [partition, [actor, seq ...] ...]
+//	 3  Forward    id, mutation, w, nanoseconds left
+//	 4  Forwarded  id, failure?, wrote, context, answer, coordinator, answers, degraded
+//	 5  Asking     id, partition, key, [member ...], span?
+//	 6  Answered   id, owner, failed; unless failed: clock, dead, type, [field, row ...], more
+//	 7  Digest     [partition, 16 bytes of fingerprint ...]
+//	 8  CatchUp    partition, clock, final
+//	 9  Events     partition, [group ...], more, gap, report
+//	10  Offer      partition, ring hash
+//	11  Coverage   partition, ring hash, clock
+//	12  Nudge      partition, node
+//
+//	key       type, bucket, name
+//	mutation  key, verb, operation?, sum, [member, remove, expires, note ...], value, delta, context?
+//	failure   reason, needed, got, unknown, text
+//	span      prefix, after, limit
+//
+// Groups, rows, clocks and operations are those of package crdt. The decoder takes what the encoder writes and nothing
+// else; the formats carry no versions of their own, since the handshake lets only nodes of one version talk.
 package peer

@@ -1,0 +1,256 @@
+package peer
+
+import (
+	"math"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+func TestEveryMessageReadsBackAndNoneIsCutOrPadded(t *testing.T) {
+	for _, v := range []struct {
+		name string
+		draw func(draw) replica.Message
+	}{
+		{"replicate", func(d draw) replica.Message {
+			return replica.Replicate{Batch: some3(d, func() replica.Shipment { return replica.Shipment{Partition: d.partition(), Groups: some3(d, d.group)} })}
+		}},
+		{"acked", func(d draw) replica.Message {
+			return replica.Acked{Batch: some3(d, func() replica.Receipt { return replica.Receipt{Partition: d.partition(), Dots: some3(d, d.dot)} })}
+		}},
+		{"forward", func(d draw) replica.Message {
+			return replica.Forward{ID: d.uint(), Mutation: d.mutation(), W: d.below(4), Left: d.int()}
+		}},
+		{"forwarded", func(d draw) replica.Message {
+			return replica.Forwarded{ID: d.uint(), Result: d.result()}
+		}},
+		{"asking", func(d draw) replica.Message {
+			return replica.Asking{ID: d.uint(), Partition: d.partition(), Query: d.query()}
+		}},
+		{"answered", func(d draw) replica.Message {
+			m := replica.Answered{ID: d.uint(), Owner: d.bool(), Failed: d.bool()}
+			if !m.Failed {
+				m.Answer = d.answer()
+			}
+			return m
+		}},
+		{"digest", func(d draw) replica.Message {
+			return replica.Digest{Batch: some3(d, func() replica.ClockPrint {
+				return replica.ClockPrint{Partition: d.partition(), Print: d.clock().Fingerprint()}
+			})}
+		}},
+		{"catch-up", func(d draw) replica.Message {
+			return replica.CatchUp{Partition: d.partition(), Clock: d.clock(), Final: d.bool()}
+		}},
+		{"events", func(d draw) replica.Message {
+			return replica.Events{Partition: d.partition(), Groups: some3(d, d.group), More: d.bool(), Gap: d.bool(), Report: d.bool()}
+		}},
+		{"offer", func(d draw) replica.Message { return replica.Offer{Partition: d.partition(), Ring: d.uint()} }},
+		{"coverage", func(d draw) replica.Message {
+			return replica.Coverage{Partition: d.partition(), Ring: d.uint(), Clock: d.clock()}
+		}},
+		{"nudge", func(d draw) replica.Message { return replica.Nudge{Partition: d.partition(), From: "n" + d.node()} }},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) { holdsTheCodec(t, v.draw(draw{t})) })
+		})
+	}
+}
+
+// draw makes the parts that messages are of: all that a replica could send, with numbers on both sides of every width.
+type draw struct{ t *rapid.T }
+
+func (d draw) below(n int) int { return rapid.IntRange(0, n-1).Draw(d.t, "n") }
+func (d draw) bool() bool      { return rapid.Bool().Draw(d.t, "flag") }
+func (d draw) partition() int  { return rapid.IntRange(0, ring.MaxPartitions-1).Draw(d.t, "partition") }
+func (d draw) uint() uint64    { return rapid.Uint64().Draw(d.t, "uint") }
+func (d draw) int() int64      { return rapid.Int64().Draw(d.t, "int") }
+
+func (d draw) text(least, most int) string {
+	return rapid.StringN(least, -1, most).Draw(d.t, "text")
+}
+
+func (d draw) node() ring.NodeID { return ring.NodeID(d.text(0, ring.MaxIDLen-1)) }
+
+// bytes are nil when empty, as decoded ones are.
+func (d draw) bytes() []byte {
+	n := rapid.SampledFrom([]int{0, 1, 31, 32, 255, 256, 300}).Draw(d.t, "size")
+	return append([]byte(nil), sample(n)...)
+}
+
+func (d draw) actor() dvv.Actor {
+	return dvv.Actor(rapid.OneOf(rapid.Uint64Range(0, 3), rapid.Uint64()).Draw(d.t, "actor"))
+}
+
+func (d draw) dot() dvv.Dot {
+	return dvv.Dot{Actor: d.actor(), Seq: rapid.OneOf(rapid.Uint64Range(1, 9), rapid.Uint64Min(1)).Draw(d.t, "seq")}
+}
+
+// some3 draws up to three things, nil for none.
+func some3[T any](d draw, one func() T) (all []T) {
+	for range d.below(4) {
+		all = append(all, one())
+	}
+	return all
+}
+
+func (d draw) dots() []dvv.Dot {
+	dots := some3(d, d.dot)
+	slices.SortFunc(dots, dvv.Dot.Compare)
+	return slices.Compact(dots)
+}
+
+func (d draw) clock() dvv.Clock { return dvv.ClockOf(some3(d, d.dot)...) }
+
+func (d draw) contextPtr() *dvv.Clock {
+	if d.bool() {
+		return nil
+	}
+	return clockPtr(d.clock())
+}
+
+func (d draw) key(types ...crdt.Type) crdt.Key {
+	k := crdt.Key{Type: rapid.SampledFrom(types).Draw(d.t, "type"), Bucket: "b", Name: "n"}
+	if d.bool() {
+		k.Bucket, k.Name = d.text(1, crdt.MaxBucket), d.text(1, 300)
+	}
+	return k
+}
+
+func (d draw) anyKey() crdt.Key { return d.key(crdt.Set, crdt.Counter, crdt.Register, crdt.Blob) }
+
+func (d draw) member() string { return d.text(1, 300) }
+
+func (d draw) operation() crdt.Operation {
+	if d.bool() {
+		return crdt.Operation{}
+	}
+	return crdt.Operation{Client: [16]byte(sample(16)), Seq: d.uint(), Issued: d.int()}
+}
+
+func (d draw) stamp() crdt.Stamp { return crdt.Stamp(d.uint()) }
+
+func (d draw) expires() int64 { return rapid.Int64Range(0, math.MaxInt64).Draw(d.t, "expires") }
+
+func (d draw) total() crdt.Total { return crdt.Total{Hi: d.uint() >> 1, Lo: d.uint()} }
+
+func (d draw) payload(t crdt.Type) crdt.Payload {
+	switch t {
+	case crdt.Set:
+		return crdt.Member{Stamp: d.stamp(), Expires: d.expires(), Note: d.bytes()}.Payload()
+	case crdt.Register:
+		return crdt.Assign{Stamp: d.stamp(), Value: d.bytes()}.Payload()
+	case crdt.Blob:
+		return crdt.BlobValue{Op: d.operation(), Value: d.bytes()}.Payload()
+	default:
+		return d.counting()
+	}
+}
+
+func (d draw) counting() crdt.Payload {
+	switch d.below(3) {
+	case 0:
+		return crdt.Reset{{Actor: 1, Seq: 4, Entry: crdt.Entry{P: d.total()}}, {Actor: 2, Seq: 1}}.Payload()
+	case 1:
+		return crdt.Void{Voided: d.dot(), Winner: d.dot(), Op: d.operation(), Delta: d.int()}.Payload()
+	default:
+		return crdt.Entry{P: d.total(), N: d.total()}.Payload()
+	}
+}
+
+func (d draw) event() crdt.Event {
+	k := d.anyKey()
+	if d.below(4) == 0 {
+		return crdt.Event{Row: k.Row(), Clear: clockPtr(d.clock())}
+	}
+	e := crdt.Event{Row: k.Row(), Kills: d.dots()}
+	if k.Type == crdt.Set {
+		e.Row.Field = d.member()
+	}
+	if d.bool() || len(e.Kills) == 0 {
+		e.Payload = d.payload(k.Type)
+	}
+	if e.Payload.Kind() == crdt.KindEntry {
+		e.Delta = d.int()
+	}
+	return e
+}
+
+func (d draw) group() crdt.Group {
+	return crdt.Group{
+		Actor: d.actor(), First: rapid.Uint64Range(1, math.MaxUint64-9).Draw(d.t, "first"), Op: d.operation(), Sum: d.uint(),
+		Stamp: d.stamp(), Answer: d.int(), Events: append(some3(d, d.event), d.event()),
+	}
+}
+
+func (d draw) mutation() replica.Mutation {
+	m := replica.Mutation{Op: d.operation(), Sum: d.uint(), Context: d.contextPtr()}
+	switch m.Verb = replica.Verb(1 + d.below(int(replica.Put))); m.Verb {
+	case replica.Update:
+		m.Key = d.key(crdt.Set)
+		for range 1 + d.below(3) {
+			m.Changes = append(m.Changes, replica.Change{Member: d.member(), Remove: d.bool(), Expires: d.expires(), Note: d.bytes()})
+		}
+	case replica.Delete:
+		m.Key = d.key(crdt.Set, crdt.Register, crdt.Blob)
+	case replica.Add:
+		m.Key, m.Delta = d.key(crdt.Counter), d.int()
+	case replica.Zero:
+		m.Key = d.key(crdt.Counter)
+	case replica.Assign:
+		m.Key, m.Value = d.key(crdt.Register), d.bytes()
+	case replica.Put:
+		m.Key, m.Value = d.key(crdt.Blob), d.bytes()
+	}
+	return m
+}
+
+func (d draw) result() replica.Result {
+	r := replica.Result{Wrote: d.bool(), Context: d.clock(), Answer: d.int(), Coordinator: d.node(), Answers: d.below(9), Degraded: d.bool()}
+	if d.bool() {
+		r.Failure = &replica.Failure{
+			Reason: replica.Reason(1 + d.below(int(replica.Overflow))), Needed: d.below(300), Got: d.below(70000), Unknown: d.bool(), Text: d.text(0, 300),
+		}
+	}
+	return r
+}
+
+func (d draw) query() replica.Query {
+	q := replica.Query{Key: d.anyKey()}
+	if q.Key.Type == crdt.Set {
+		q.Fields = some3(d, d.member)
+	}
+	if d.bool() || q.Key.Type == crdt.Set && q.Fields == nil {
+		q.Span = &replica.Span{Prefix: d.text(0, 40), After: string(d.bytes()), Limit: d.below(replica.MaxPage + 1)}
+	}
+	return q
+}
+
+func (d draw) row(t crdt.Type) crdt.Row {
+	r := crdt.Row{Deferred: d.dots()}
+	for _, dot := range d.dots() {
+		r.Live = append(r.Live, crdt.Live{Dot: dot, Payload: d.payload(t)})
+	}
+	return r
+}
+
+func (d draw) answer() replica.Answer {
+	a := replica.Answer{Clock: d.clock(), Dead: d.clock(), More: d.bool()}
+	t := d.anyKey().Type
+	if t != crdt.Set {
+		a.Rows = []replica.Found{{Row: d.row(t)}}
+		return a
+	}
+	fields := some3(d, d.member)
+	slices.Sort(fields)
+	for _, f := range fields {
+		a.Rows = append(a.Rows, replica.Found{Field: f, Row: d.row(t)})
+	}
+	return a
+}

@@ -1,0 +1,260 @@
+package peer
+
+import (
+	"math"
+	"unicode/utf8"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/crdt/pack"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// The least bytes that elements take: what an array claims is held against the bytes left, so that memory follows what
+// was really sent.
+const (
+	minShipmentBytes = 1 + 1
+	minGroupBytes    = 8 + 6 // eight headers and numbers, and one event with the shortest key
+	minReceiptBytes  = 1 + 1
+	minDotBytes      = 1 + 1
+	minChangeBytes   = 2 + 1 + 1 + 2
+	minFieldBytes    = 2
+	minFoundBytes    = 1 + 1 + 1
+	minPrintBytes    = 1 + 2 + 16
+)
+
+// count reads the header of an array of elements of at least size bytes each.
+func count(r *pack.Reader, what string, size int) int {
+	n := r.Array()
+	if n > r.Left()/size {
+		r.Fail("%d %s in %d bytes", n, what, r.Left())
+		return 0
+	}
+	return n
+}
+
+// list reads n elements, nil for none, and stops at the first that is malformed.
+func list[T any](r *pack.Reader, what string, size, limit int, read func(*pack.Reader) T) []T {
+	n := count(r, what, size)
+	if n > limit {
+		r.Fail("%d %s, limit %d", n, what, limit)
+	}
+	if r.Err() != nil || n == 0 {
+		return nil
+	}
+	all := make([]T, 0, n)
+	for range n {
+		e := read(r)
+		if r.Err() != nil {
+			return nil
+		}
+		all = append(all, e)
+	}
+	return all
+}
+
+const unlimited = math.MaxInt // bounded by the bytes alone
+
+func readPartition(r *pack.Reader) int { return int(r.UintMax(ring.MaxPartitions - 1)) }
+
+// readCount reads a number of nodes or rows.
+func readCount(r *pack.Reader) int { return int(r.UintMax(math.MaxInt32)) }
+
+// readBytes reads a value of which nobody tells nil from empty: both are nil then.
+func readBytes(r *pack.Reader, limit int) []byte {
+	if v := r.Bytes(limit); len(v) > 0 {
+		return v
+	}
+	return nil
+}
+
+// some reads the header of something that may be left out: an array of no parts, or of all of them.
+func some(r *pack.Reader, what string, parts int) bool {
+	n := r.Array()
+	if n != 0 && n != parts {
+		r.Fail("%s of %d parts, want none or %d", what, n, parts)
+	}
+	return n == parts && r.Err() == nil
+}
+
+func readNode(r *pack.Reader) ring.NodeID {
+	id := r.String(ring.MaxIDLen)
+	if !utf8.ValidString(id) {
+		r.Fail("node id %q is not UTF-8", id)
+	}
+	return ring.NodeID(id)
+}
+
+func refuse(r *pack.Reader, err error) {
+	if err != nil && r.Err() == nil {
+		r.Fail("%v", err)
+	}
+}
+
+func readGroups(r *pack.Reader) []crdt.Group {
+	return list(r, "groups", minGroupBytes, unlimited, crdt.ReadGroup)
+}
+
+func readReplicate(r *pack.Reader) replica.Replicate {
+	return replica.Replicate{Batch: list(r, "shipments", minShipmentBytes, unlimited, func(r *pack.Reader) replica.Shipment {
+		return replica.Shipment{Partition: readPartition(r), Groups: readGroups(r)}
+	})}
+}
+
+func readAcked(r *pack.Reader) replica.Acked {
+	return replica.Acked{Batch: list(r, "receipts", minReceiptBytes, unlimited, func(r *pack.Reader) replica.Receipt {
+		return replica.Receipt{Partition: readPartition(r), Dots: list(r, "dots", minDotBytes, unlimited, readDot)}
+	})}
+}
+
+func readDot(r *pack.Reader) dvv.Dot {
+	d := dvv.Dot{Actor: dvv.Actor(r.Uint()), Seq: r.Uint()}
+	if d.Seq == 0 {
+		r.Fail("dot of %v without a sequence", d.Actor)
+	}
+	return d
+}
+
+func readForward(r *pack.Reader) replica.Forward {
+	return replica.Forward{ID: r.Uint(), Mutation: readMutation(r), W: readCount(r), Left: r.Int()}
+}
+
+// readKey leaves the check of names to the check of what the key is part of.
+func readKey(r *pack.Reader) crdt.Key {
+	return crdt.Key{Type: crdt.Type(r.UintMax(math.MaxUint8)), Bucket: r.String(crdt.MaxBucket), Name: r.String(crdt.MaxKey)}
+}
+
+func readMutation(r *pack.Reader) replica.Mutation {
+	m := replica.Mutation{
+		Key: readKey(r), Verb: replica.Verb(r.UintMax(math.MaxUint8)), Op: crdt.ReadOperation(r), Sum: r.Uint(),
+		Changes: list(r, "changes", minChangeBytes, replica.MaxChanges, readChange),
+		Value:   readBytes(r, crdt.MaxValue), Delta: r.Int(),
+	}
+	if some(r, "context", 1) {
+		c := crdt.ReadClock(r)
+		m.Context = &c
+	}
+	if r.Err() == nil {
+		refuse(r, m.Check())
+	}
+	return m
+}
+
+func readChange(r *pack.Reader) replica.Change {
+	return replica.Change{
+		Member: r.String(crdt.MaxMember), Remove: r.Bool(),
+		Expires: int64(r.UintMax(math.MaxInt64)), Note: readBytes(r, crdt.MaxValue),
+	}
+}
+
+func readForwarded(r *pack.Reader) replica.Forwarded {
+	return replica.Forwarded{ID: r.Uint(), Result: replica.Result{
+		Failure: readFailure(r), Wrote: r.Bool(), Context: crdt.ReadClock(r), Answer: r.Int(),
+		Coordinator: readNode(r), Answers: readCount(r), Degraded: r.Bool(),
+	}}
+}
+
+func readFailure(r *pack.Reader) *replica.Failure {
+	if !some(r, "failure", 5) {
+		return nil
+	}
+	f := &replica.Failure{
+		Reason: replica.Reason(r.UintMax(math.MaxUint8)), Needed: readCount(r), Got: readCount(r),
+		Unknown: r.Bool(), Text: r.String(r.Left()),
+	}
+	if r.Err() == nil && !f.Reason.Valid() {
+		r.Fail("failure for no known reason: %v", f.Reason)
+	}
+	return f
+}
+
+func readAsking(r *pack.Reader) replica.Asking {
+	m := replica.Asking{ID: r.Uint(), Partition: readPartition(r), Query: replica.Query{
+		Key: readKey(r), Fields: list(r, "members", minFieldBytes, replica.MaxFields, readField),
+	}}
+	if some(r, "span", 3) {
+		m.Query.Span = &replica.Span{
+			Prefix: r.String(crdt.MaxMember), After: r.String(crdt.MaxMember), Limit: int(r.UintMax(replica.MaxPage)),
+		}
+	}
+	if r.Err() == nil {
+		refuse(r, m.Query.Check())
+	}
+	return m
+}
+
+func readField(r *pack.Reader) string { return r.String(crdt.MaxMember) }
+
+func readAnswered(r *pack.Reader) replica.Answered {
+	m := replica.Answered{ID: r.Uint(), Owner: r.Bool(), Failed: r.Bool()}
+	if !m.Failed {
+		m.Answer = replica.Answer{Clock: crdt.ReadClock(r), Dead: crdt.ReadClock(r), Rows: readRows(r), More: r.Bool()}
+	}
+	return m
+}
+
+// readRows reads rows of one type: a set's with their members in order (one of them more than once if the query named it
+// so), or the only row of another type. Where nothing is live the type is 0, and rows tell by their fields which it is.
+func readRows(r *pack.Reader) []replica.Found {
+	t := crdt.Type(r.UintMax(uint64(crdt.Blob)))
+	rows := list(r, "rows", minFoundBytes, max(replica.MaxFields, replica.MaxPage), func(r *pack.Reader) replica.Found {
+		return replica.Found{Field: readField(r), Row: crdt.ReadRow(r, t)}
+	})
+	if r.Err() != nil {
+		return nil
+	}
+	live := 0
+	for i := range rows {
+		f := &rows[i]
+		live += len(f.Row.Live)
+		switch {
+		case i > 0 && f.Field < rows[i-1].Field:
+			r.Fail("rows out of order: %q after %q", f.Field, rows[i-1].Field)
+		case f.Field != "" && t != 0 && t != crdt.Set:
+			r.Fail("a %v has no fields, got %q", t, f.Field)
+		case f.Field == "" && (t == crdt.Set || len(rows) > 1):
+			r.Fail("row without a field, one of %d of %v", len(rows), t)
+		case f.Field != "":
+			refuse(r, crdt.CheckMember(f.Field))
+		}
+	}
+	if (t == 0) != (live == 0) {
+		r.Fail("%d live payloads in rows of %v", live, t)
+	}
+	return rows
+}
+
+func readDigest(r *pack.Reader) replica.Digest {
+	return replica.Digest{Batch: list(r, "fingerprints", minPrintBytes, unlimited, func(r *pack.Reader) replica.ClockPrint {
+		p := replica.ClockPrint{Partition: readPartition(r)}
+		if sum := r.Bytes(len(p.Print)); copy(p.Print[:], sum) != len(p.Print) {
+			r.Fail("fingerprint of %d bytes, want %d", len(sum), len(p.Print))
+		}
+		return p
+	})}
+}
+
+func readCatchUp(r *pack.Reader) replica.CatchUp {
+	return replica.CatchUp{Partition: readPartition(r), Clock: crdt.ReadClock(r), Final: r.Bool()}
+}
+
+func readEvents(r *pack.Reader) replica.Events {
+	return replica.Events{Partition: readPartition(r), Groups: readGroups(r), More: r.Bool(), Gap: r.Bool(), Report: r.Bool()}
+}
+
+func readOffer(r *pack.Reader) replica.Offer {
+	return replica.Offer{Partition: readPartition(r), Ring: r.Uint()}
+}
+
+func readCoverage(r *pack.Reader) replica.Coverage {
+	return replica.Coverage{Partition: readPartition(r), Ring: r.Uint(), Clock: crdt.ReadClock(r)}
+}
+
+func readNudge(r *pack.Reader) replica.Nudge {
+	m := replica.Nudge{Partition: readPartition(r), From: readNode(r)}
+	if m.From == "" {
+		r.Fail("nudge toward no node")
+	}
+	return m
+}
