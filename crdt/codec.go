@@ -125,6 +125,9 @@ func AppendRow(b []byte, r Row) []byte {
 
 // ReadRow reads a row of type t. Payloads alias the reader's input.
 func ReadRow(r *pack.Reader, t Type) Row {
+	if !t.Valid() {
+		r.Fail("row of unknown %v", t)
+	}
 	n := r.Array()
 	if n > r.Left()/4 {
 		r.Fail("%d live payloads in %d bytes", n, r.Left())

@@ -65,6 +65,10 @@ func (z Reset) Payload() Payload {
 func DecodeReset(p Payload) (Reset, error) {
 	r := p.body(KindReset)
 	n := r.Array()
+	if n > r.Left()/6 { // bytes a component takes at least
+		r.Fail("reset of %d actors in %d bytes", n, r.Left())
+		return nil, r.Close()
+	}
 	z := make(Reset, 0, n)
 	for i := range n {
 		c := Component{Actor: dvv.Actor(r.Uint()), Seq: r.Uint(), Entry: Entry{P: readTotal(r), N: readTotal(r)}}

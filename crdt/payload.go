@@ -73,7 +73,7 @@ func (p Payload) body(k Kind) *pack.Reader {
 // Check decodes the payload strictly and returns an error when it is malformed
 // or does not belong into rows of type t.
 func (p Payload) Check(t Type) error {
-	if p.Kind().Type() != t {
+	if !t.Valid() || p.Kind().Type() != t {
 		return fmt.Errorf("%w: payload of %v in a %v", pack.ErrMalformed, p.Kind(), t)
 	}
 	var err error

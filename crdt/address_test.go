@@ -1,0 +1,176 @@
+package crdt_test
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+)
+
+// names are short and of few letters, so that one is often the prefix of
+// another; some have the bytes that encodings like to use as separators.
+func names(limit int) *rapid.Generator[string] {
+	return rapid.OneOf(
+		rapid.StringMatching(`[ab]{1,4}`),
+		rapid.StringOfN(rapid.SampledFrom([]rune{0, 1, 2, 'a', 0x7f, 'ü', '\U0010ffff'}), 1, 5, 16),
+		rapid.Map(rapid.SampledFrom([]int{limit - 1, limit}), func(n int) string { return strings.Repeat("a", n) }),
+	)
+}
+
+func keys() *rapid.Generator[crdt.Key] {
+	return rapid.Custom(func(t *rapid.T) crdt.Key {
+		return crdt.Key{
+			Type:   rapid.SampledFrom([]crdt.Type{crdt.Set, crdt.Counter, crdt.Register, crdt.Blob}).Draw(t, "type"),
+			Bucket: names(crdt.MaxBucket).Draw(t, "bucket"),
+			Name:   names(crdt.MaxKey).Draw(t, "key"),
+		}
+	})
+}
+
+func addresses() *rapid.Generator[crdt.Address] {
+	return rapid.Custom(func(t *rapid.T) crdt.Address {
+		k := keys().Draw(t, "of")
+		if k.Type != crdt.Set {
+			return k.Row()
+		}
+		return k.Member(names(crdt.MaxMember).Draw(t, "member"))
+	})
+}
+
+func TestAnAddressComesBackFromItsBytes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := addresses().Draw(t, "address")
+		got, err := crdt.DecodeAddress(a.AppendBinary(nil))
+		if err != nil || got != a {
+			t.Fatalf("%v came back as %v, %v", a, got, err)
+		}
+		k, rest, err := crdt.DecodeKey(append(a.Key.AppendPrefix(nil), "rest"...))
+		if err != nil || k != a.Key || string(rest) != "rest" {
+			t.Fatalf("%v came back as %v, rest %q, %v", a.Key, k, rest, err)
+		}
+		if err := a.Check(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestTheRowsOfAKeyLieTogetherInTheOrderOfMembers(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		all := rapid.SliceOfNDistinct(addresses(), 2, 12, func(a crdt.Address) crdt.Address { return a }).Draw(t, "addresses")
+		slices.SortFunc(all, func(a, b crdt.Address) int { return bytes.Compare(a.AppendBinary(nil), b.AppendBinary(nil)) })
+		closed := map[crdt.Key]bool{}
+		for i := 1; i < len(all); i++ {
+			a, b := all[i-1], all[i]
+			if a.Compare(b) >= 0 || b.Compare(a) <= 0 || a.Compare(a) != 0 {
+				t.Fatalf("Compare orders %v and %v otherwise than their bytes", a, b)
+			}
+			if a.Key == b.Key {
+				if a.Field >= b.Field {
+					t.Fatalf("member %q before %q", a.Field, b.Field)
+				}
+				continue
+			}
+			if closed[a.Key] = true; closed[b.Key] {
+				t.Fatalf("rows of %v lie apart", b.Key)
+			}
+		}
+	})
+}
+
+func TestAKeysPrefixBeginsItsOwnRowsOnly(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		k, a := keys().Draw(t, "key"), addresses().Draw(t, "address")
+		if bytes.HasPrefix(a.AppendBinary(nil), k.AppendPrefix(nil)) != (a.Key == k) {
+			t.Fatalf("the prefix of %v and the row %v", k, a)
+		}
+	})
+}
+
+func TestNamesThatAreNotAllowed(t *testing.T) {
+	long := func(n int) string { return strings.Repeat("x", n) }
+	key := func(bucket, name string) crdt.Address {
+		return crdt.Key{Type: crdt.Counter, Bucket: bucket, Name: name}.Row()
+	}
+	member := func(m string) crdt.Address {
+		return crdt.Key{Type: crdt.Set, Bucket: "b", Name: "k"}.Member(m)
+	}
+	for _, c := range []struct {
+		name    string
+		address crdt.Address
+		want    string // empty for allowed
+	}{
+		{"the longest names", crdt.Key{Type: crdt.Set, Bucket: long(64), Name: long(1024)}.Member(long(4096)), ""},
+		{"one byte", member("x"), ""},
+		{"letters of several bytes", key("ü", "日本"), ""},
+		{"a zero byte", key("b", "\x00"), ""},
+		{"no bucket", key("", "k"), "bucket of 0 bytes (limit 64): must not be empty"},
+		{"no key", key("b", ""), "key of 0 bytes (limit 1024): must not be empty"},
+		{"no member", member(""), "member of 0 bytes (limit 4096): must not be empty"},
+		{"a bucket too long", key(long(65), "k"), "bucket of 65 bytes (limit 64): too long"},
+		{"a key too long", key("b", long(1025)), "key of 1025 bytes (limit 1024): too long"},
+		{"a member too long", member(long(4097)), "member of 4097 bytes (limit 4096): too long"},
+		{"a bucket that is no UTF-8", key("\xff", "k"), "bucket of 1 bytes (limit 64): not valid UTF-8"},
+		{"half a letter", member("\xc3"), "member of 1 bytes (limit 4096): not valid UTF-8"},
+		{"no type", crdt.Key{Bucket: "b", Name: "k"}.Row(), "unknown type(0)"},
+		{"an unknown type", crdt.Key{Type: 5, Bucket: "b", Name: "k"}.Row(), "unknown type(5)"},
+		{"a counter with a member", crdt.Key{Type: crdt.Counter, Bucket: "b", Name: "k"}.Member("x"), `a counter has no fields, got "x"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := c.address.Check()
+			switch {
+			case c.want == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.want != "" && (err == nil || err.Error() != c.want):
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+			if named := new(crdt.NameError); strings.Contains(c.want, "limit") && !errors.As(err, &named) {
+				t.Errorf("%v is no NameError", err)
+			}
+			// What a check refuses, bytes must not smuggle in.
+			if len(c.address.Bucket) < 256 && c.address.Type.Valid() && (c.address.Type == crdt.Set || c.address.Field == "") {
+				if _, err := crdt.DecodeAddress(c.address.AppendBinary(nil)); (err == nil) != (c.want == "") {
+					t.Errorf("decoding: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func TestBytesThatAreNoAddress(t *testing.T) {
+	for _, c := range []struct{ name, bytes string }{
+		{"nothing", ""},
+		{"a type alone", "\x01"},
+		{"a bucket that is not there", "\x01\x05b"},
+		{"a key length cut in half", "\x01\x01b\x00"},
+		{"a key that is not there", "\x01\x01b\x00\x05k"},
+		{"no path", "\x02\x01b\x00\x01k"},
+		{"a path of a later version", "\x02\x01b\x00\x01k\x02"},
+		{"a counter with the path of a member", "\x02\x01b\x00\x01k\x01x"},
+		{"a set as a whole", "\x01\x01b\x00\x01k\x00"},
+		{"a counter with bytes behind", "\x02\x01b\x00\x01k\x00x"},
+		{"an unknown type", "\x05\x01b\x00\x01k\x00"},
+	} {
+		if a, err := crdt.DecodeAddress([]byte(c.bytes)); err == nil || a != (crdt.Address{}) {
+			t.Errorf("%s: read as %v, %v", c.name, a, err)
+		}
+	}
+}
+
+func TestTypesHaveNames(t *testing.T) {
+	for _, name := range []string{"set", "counter", "register", "blob"} {
+		if kind, ok := crdt.TypeNamed(name); !ok || kind.String() != name {
+			t.Errorf("%s is %v, %t", name, kind, ok)
+		}
+	}
+	if kind, ok := crdt.TypeNamed(""); ok || kind.Valid() {
+		t.Errorf("the empty name is %v", kind)
+	}
+	if _, ok := crdt.TypeNamed("map"); ok {
+		t.Error("there is a type named map")
+	}
+}
