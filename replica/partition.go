@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -248,7 +249,7 @@ func (p *Partition) clearRows(tx Tx, k crdt.Key, killed dvv.Clock) error {
 }
 
 func (p *Partition) remember(tx Tx, g *crdt.Group, wallMillis int64) ([]dvv.Dot, error) {
-	m, _, err := tx.Remembered(p.ID, g.Op)
+	m, _, err := p.recall(tx, g.Op)
 	if err != nil {
 		return nil, err
 	}
@@ -256,11 +257,19 @@ func (p *Partition) remember(tx Tx, g *crdt.Group, wallMillis int64) ([]dvv.Dot,
 	return voids, tx.PutRemembered(p.ID, &m)
 }
 
+// recall returns what is known of an operation, to be changed: what a view holds
+// is only lent.
+func (p *Partition) recall(v View, op crdt.Operation) (crdt.Remembered, bool, error) {
+	m, found, err := v.Remembered(p.ID, op)
+	m.Dots, m.Voided = slices.Clone(m.Dots), slices.Clone(m.Voided)
+	return m, found, err
+}
+
 // Void returns the group that takes back the application of op at d. The caller
 // mints its dot and applies it in the transaction that found the repetition: a
 // crash can then not separate the two.
 func (p *Partition) Void(tx Tx, op crdt.Operation, d dvv.Dot, mint func() dvv.Dot, stamp crdt.Stamp) (crdt.Group, error) {
-	m, found, err := tx.Remembered(p.ID, op)
+	m, found, err := p.recall(tx, op)
 	if err != nil || !found {
 		return crdt.Group{}, fmt.Errorf("void %v of %v in partition %d: remembered %t: %w", d, op, p.ID, found, err)
 	}

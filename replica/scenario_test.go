@@ -314,6 +314,10 @@ func (s *stage) number(word string) int64 {
 
 func (s *stage) mutate(a *actor, words []string) {
 	m, reading := s.mutation(words)
+	s.write(a, m, reading)
+}
+
+func (s *stage) write(a *actor, m *replica.Mutation, reading []string) {
 	if _, known, err := a.store.View().Remembered(partition, m.Op); known && !m.Op.IsZero() || err != nil {
 		s.must(err)
 		return

@@ -192,7 +192,7 @@ func (in *Install) touched(v View) ([]crdt.Address, error) {
 func (p *Partition) adopt(tx Tx, theirs []crdt.Remembered) (map[crdt.Operation][]dvv.Dot, error) {
 	voids := map[crdt.Operation][]dvv.Dot{}
 	for _, o := range theirs {
-		m, _, err := tx.Remembered(p.ID, o.Op)
+		m, _, err := p.recall(tx, o.Op)
 		if err != nil {
 			return nil, err
 		}
