@@ -92,6 +92,7 @@
 //	10  Offer      partition, ring hash
 //	11  Coverage   partition, ring hash, clock
 //	12  Nudge      partition, node
+//	from 240 on   left to who runs the link, for what is no business of the replicas
 //
 //	key       type, bucket, name
 //	mutation  key, verb, operation?, sum, [member, remove, expires, note ...], value, delta, context?

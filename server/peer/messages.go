@@ -9,6 +9,7 @@ import (
 )
 
 // A kind is the first byte of a message. The numbers stand for ever: one that falls out of use is not given away again.
+// Those from 240 on are left to who runs the link.
 type kind byte
 
 const (

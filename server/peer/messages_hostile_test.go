@@ -58,7 +58,8 @@ var hostileMessages = []struct {
 	{"a counter's row with a field", answering("x", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: countVisit().Events[0].Payload}}}), "a counter has no fields"},
 	{"two rows of no member", answering("", crdt.Row{}, "", crdt.Row{}), "row without a field, one of 2"},
 	{"rows of two types", answering("a", milkRow(), "b", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: countVisit().Events[0].Payload}}}), "payload of entry in a set"},
-	{"a payload of no kind", answering("a", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: crdt.Payload{77}}}}), "1 live payloads in rows of type(0)"},
+	{"a payload of no kind", answering("a", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: crdt.Payload{77}}}}), "payload of kind(77) in a set"},
+	{"payloads without a type", typeless(), "1 live payloads in rows of type(0)"},
 	{"a type without payloads", []byte{6, 0, 0xc2, 0xc2, 0xc4, 1, 0, 0xc4, 1, 0, 1, 0x90, 0xc2}, "0 live payloads in rows of set"},
 	{"more rows than one page has", answeringMany(1001), "1001 rows, limit 1000"},
 	{"a short fingerprint", append([]byte{7, 0x91, 1, 0xc4, 15}, make([]byte, 16)...), "fingerprint of 15 bytes"},
@@ -83,6 +84,12 @@ func answering(parts ...any) []byte {
 		a.Rows = append(a.Rows, replica.Found{Field: parts[i].(string), Row: parts[i+1].(crdt.Row)})
 	}
 	return Append(nil, replica.Answered{Answer: a})
+}
+
+func typeless() []byte {
+	b := answering("milk", milkRow())
+	b[bytes.Index(b, []byte("\x01\x91\xa4milk"))] = 0
+	return b
 }
 
 func answeringMany(n int) []byte {

@@ -198,8 +198,12 @@ func readAnswered(r *pack.Reader) replica.Answered {
 // so), or the only row of another type. Where nothing is live the type is 0, and rows tell by their fields which it is.
 func readRows(r *pack.Reader) []replica.Found {
 	t := crdt.Type(r.UintMax(uint64(crdt.Blob)))
+	payloads := t
+	if t == 0 {
+		payloads = crdt.Set // any will do: one that is there after all is refused below
+	}
 	rows := list(r, "rows", minFoundBytes, max(replica.MaxFields, replica.MaxPage), func(r *pack.Reader) replica.Found {
-		return replica.Found{Field: readField(r), Row: crdt.ReadRow(r, t)}
+		return replica.Found{Field: readField(r), Row: crdt.ReadRow(r, payloads)}
 	})
 	if r.Err() != nil {
 		return nil
