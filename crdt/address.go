@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -140,7 +141,7 @@ func (a Address) Compare(b Address) int {
 	if a.Key == b.Key {
 		return strings.Compare(a.Field, b.Field)
 	}
-	return strings.Compare(string(a.AppendBinary(nil)), string(b.AppendBinary(nil)))
+	return bytes.Compare(a.AppendBinary(nil), b.AppendBinary(nil))
 }
 
 // What follows the key in an address: nothing, or a field. Values above are

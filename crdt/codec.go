@@ -233,7 +233,8 @@ func appendEvent(b []byte, e, previous *Event) []byte {
 }
 
 // ReadGroup reads a group strictly: names, payloads and order are checked as if
-// a client had sent them. Payloads alias the reader's input.
+// a client had sent them, and an increment stands alone, so that what is
+// remembered of an operation is one amount at one counter. Payloads alias the reader's input.
 func ReadGroup(r *pack.Reader) Group {
 	r.ArrayOf(7)
 	g := Group{Actor: dvv.Actor(r.Uint()), First: r.Uint(), Op: readOperation(r), Sum: r.Uint(), Stamp: Stamp(r.Uint()), Answer: r.Int()}
@@ -252,6 +253,10 @@ func ReadGroup(r *pack.Reader) Group {
 	for range n {
 		e := readEvent(r, last)
 		if r.Err() != nil {
+			return Group{}
+		}
+		if e.Delta != 0 && n > 1 {
+			r.Fail("increment of %+d in a group of %d events", e.Delta, n)
 			return Group{}
 		}
 		g.Events = append(g.Events, e)

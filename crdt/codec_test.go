@@ -277,6 +277,9 @@ func TestRandomHistoriesComeBackFromTheirBytes(t *testing.T) {
 			if err != nil || !bytes.Equal(crdt.AppendGroup(nil, &g), b) || g.String() != h.Groups[i].String() {
 				t.Fatalf("%v came back as %v, %v", h.Groups[i], g, err)
 			}
+			if n := g.Bytes(); n < len(b)/2 || n > 8*len(b) {
+				t.Fatalf("%v of %d bytes is estimated at %d", g, len(b), n)
+			}
 		}
 		for a, r := range crdttest.Oracle(h.Groups) {
 			got, err := crdt.DecodeRow(crdt.AppendRow(nil, r), a.Type)
@@ -394,6 +397,7 @@ func TestBytesThatAreRefusedWithTheirReason(t *testing.T) {
 		{"a payload of no kind", "group", group + "\x91\x02\x02" + name + "\xc4\x00", "payload of kind(0) in a counter"},
 		{"a delta of nothing", "group", group + "\x91\x0a\x02" + name + "\xc4\x05\x02\x00\x00\x00\x00\x00", "delta 0 with payload of entry"},
 		{"a delta without an increment", "group", group + "\x91\x08\x02" + name + "\x05", "delta 5 with payload of kind(0)"},
+		{"an increment beside another event", "group", group + "\x92\x00\x04" + name + "\x0a\x02" + name + "\xc4\x05\x02\x00\x00\x00\x00\x05", "increment of +5 in a group of 2 events"},
 		{"an operation of two parts", "group", "\x97\x01\x01\x92\x00\x00\x00\x00\x00\x91\x00\x02" + name, "operation id of 2 parts"},
 		{"an operation with a short client", "group", "\x97\x01\x01\x93\xc4\x01\x07\x01\x01\x00\x00\x00\x91\x00\x02" + name, "client id of 1 bytes, want 16"},
 		{"an operation of zeros", "group", "\x97\x01\x01\x93\xc4\x10" + strings.Repeat("\x00", 16) + "\x00\x00\x00\x00\x00\x91\x00\x02" + name, "an operation id of zeros"},
@@ -431,6 +435,7 @@ func TestBytesThatAreRefusedWithTheirReason(t *testing.T) {
 // fuzz holds one decoder to: no panic, what was accepted is canonical and can be
 // read, little is allocated. The seeds are in testdata/fuzz.
 func fuzz(f *testing.F, name string) {
+	f.Helper()
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again, err := decoders[name](b)
 		if errors.Is(err, errUnreadable) || err == nil && !bytes.Equal(again, b) {

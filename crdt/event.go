@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"bytes"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -21,7 +22,7 @@ func (o Operation) IsZero() bool { return o == Operation{} }
 
 // Compare orders operations by client, sequence and time.
 func (o Operation) Compare(p Operation) int {
-	if c := strings.Compare(string(o.Client[:]), string(p.Client[:])); c != 0 {
+	if c := bytes.Compare(o.Client[:], p.Client[:]); c != 0 {
 		return c
 	}
 	switch {

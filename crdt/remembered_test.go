@@ -1,6 +1,7 @@
 package crdt_test
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 
@@ -14,6 +15,23 @@ func applied(at string, op int, delta int64) crdt.Group {
 		e = crdt.Event{Row: crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "k"}.Row(), Payload: put("x")}
 	}
 	return crdt.Group{Actor: dot(at).Actor, First: dot(at).Seq, Op: operation(op), Sum: 77, Answer: 9, Events: []crdt.Event{e}}
+}
+
+func TestOperationsAreOrderedByClientSequenceAndTime(t *testing.T) {
+	inOrder := []crdt.Operation{
+		{}, {Issued: 1}, {Seq: 1}, {Seq: 1, Issued: 5}, {Seq: 2},
+		{Client: [16]byte{15: 1}}, {Client: [16]byte{15: 1}, Seq: 9}, {Client: [16]byte{1}}, {Client: [16]byte{0xff}},
+	}
+	for i, a := range inOrder {
+		for j, b := range inOrder {
+			if got := a.Compare(b); got != cmp.Compare(i, j) {
+				t.Errorf("%v and %v compare as %d", a, b, got)
+			}
+		}
+		if a.IsZero() != (i == 0) {
+			t.Errorf("%v is none: %t", a, a.IsZero())
+		}
+	}
 }
 
 func TestWhatIsVoidedAsGroupsArrive(t *testing.T) {

@@ -231,6 +231,7 @@ func tally(t interface{ Fatal(...any) }, r crdt.Row) *crdt.Tally {
 type story struct{ name, story, at, want string }
 
 func (c story) run(t *testing.T, kind crdt.Type) {
+	t.Helper()
 	t.Run(c.name, func(t *testing.T) {
 		s := tell(t, kind, c.story)
 		for _, at := range strings.Fields(c.at) {

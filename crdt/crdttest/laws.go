@@ -47,7 +47,7 @@ func Trials(types ...crdt.Type) *rapid.Generator[Trial] {
 		}
 		if len(all) > 0 {
 			again := rapid.SliceOfN(rapid.SampledFrom(all), 0, 3).Draw(t, "again")
-			tr.Order = rapid.Permutation(append(all, again...)).Draw(t, "order")
+			tr.Order = rapid.Permutation(slices.Concat(all, again)).Draw(t, "order")
 		}
 		return tr
 	})

@@ -25,6 +25,7 @@ type Paths struct {
 	StillbornAtKey int // payloads dead on arrival, by a deferred clear
 	Strayed        int // deferrals settled in a row the dot never belonged to
 	ResetFirst     int // resets that arrived before an increment they saw
+	Voided         int // operations applied twice and taken back
 	VoidFirst      int // voids that arrived before the increment they take back
 	Collided       int // second payloads kept under one dot
 	DroppedSeen    int // joins that dropped a dot because the other side had seen it die
@@ -50,7 +51,7 @@ func (p *Paths) Untaken(types ...crdt.Type) []string {
 	for name, n := range p.counters() {
 		possible := true
 		switch name {
-		case "ResetFirst", "VoidFirst":
+		case "ResetFirst", "Voided", "VoidFirst":
 			possible = counter
 		case "DeferredAtKey", "StillbornAtKey", "DroppedKey":
 			possible = clearable
@@ -69,7 +70,7 @@ func (p *Paths) counters() map[string]*int {
 	return map[string]*int{
 		"Repeated": &p.Repeated, "DeferredAtRow": &p.DeferredAtRow, "DeferredAtKey": &p.DeferredAtKey,
 		"StillbornAtRow": &p.StillbornAtRow, "StillbornAtKey": &p.StillbornAtKey, "Strayed": &p.Strayed,
-		"ResetFirst": &p.ResetFirst, "VoidFirst": &p.VoidFirst, "Collided": &p.Collided,
+		"ResetFirst": &p.ResetFirst, "Voided": &p.Voided, "VoidFirst": &p.VoidFirst, "Collided": &p.Collided,
 		"DroppedSeen": &p.DroppedSeen, "DroppedRow": &p.DroppedRow, "DroppedKey": &p.DroppedKey, "KeptUnseen": &p.KeptUnseen,
 	}
 }
@@ -141,13 +142,12 @@ func (r *Replica) count(e *crdt.Event, deferred int, stillborn, atKey bool) {
 	case stillborn:
 		r.Paths.StillbornAtRow++
 	}
-	switch e.Payload.Kind() {
-	case crdt.KindReset:
-		if deferred > 0 {
-			r.Paths.ResetFirst++
-		}
-	case crdt.KindVoid:
-		if v, err := crdt.DecodeVoid(e.Payload); err == nil && !r.Clock.Contains(v.Voided) {
+	if e.Payload.Kind() == crdt.KindReset && deferred > 0 {
+		r.Paths.ResetFirst++
+	}
+	if v, err := crdt.DecodeVoid(e.Payload); err == nil {
+		r.Paths.Voided++
+		if !r.Clock.Contains(v.Voided) {
 			r.Paths.VoidFirst++
 		}
 	}
