@@ -1,0 +1,317 @@
+package cmd
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	cartwheel "github.com/cartwheel-db/cartwheel/sdk"
+)
+
+type nodeAnswer struct {
+	ID          string `json:"id"`
+	State       string `json:"state"`
+	Zone        string `json:"zone,omitempty"`
+	Weight      int    `json:"weight"`
+	APIAddress  string `json:"api_address"`
+	PeerAddress string `json:"peer_address"`
+}
+
+func asNode(n cartwheel.Node) nodeAnswer {
+	return nodeAnswer{n.ID, n.State, n.Zone, n.Weight, n.APIAddress, n.PeerAddress}
+}
+
+// table prints rows of cells in columns.
+func table(w io.Writer, rows ...[]string) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(t, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}
+
+type statusAnswer struct {
+	ClusterID  string         `json:"cluster_id"`
+	N          int            `json:"n"`
+	R          int            `json:"r"`
+	W          int            `json:"w"`
+	Q          int            `json:"q"`
+	Node       nodeAnswer     `json:"node"`
+	Version    string         `json:"version"`
+	UptimeMS   int64          `json:"uptime_ms"`
+	ServerTime time.Time      `json:"server_time"`
+	Stamp      string         `json:"stamp"`
+	RingHash   string         `json:"ring_hash"`
+	Partitions partitionCount `json:"partitions"`
+	Peers      []peerAnswer   `json:"peers"`
+}
+
+type partitionCount struct {
+	Stored     int `json:"stored"`
+	Owned      int `json:"owned"`
+	Ready      int `json:"ready"`
+	HandingOff int `json:"handing_off"`
+}
+
+type peerAnswer struct {
+	Node      nodeAnswer `json:"node"`
+	Alive     bool       `json:"alive"`
+	Reachable bool       `json:"reachable"`
+	RingHash  string     `json:"ring_hash"`
+}
+
+func newStatusCommand(s *session) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show a node and how it finds the others",
+		Long: `Show the node that answers first, and how it finds the others. To ask one node and
+no other, name it alone with --endpoint.`,
+		Example: `  cartwheel status
+  cartwheel status --endpoint 127.0.0.1:7402 -o json`,
+		Args: takes("", 0, 0),
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		db, err := s.open(c.Context())
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		status, err := db.Cluster().Status(c.Context())
+		if err != nil {
+			return err
+		}
+		object := statusAnswer{
+			ClusterID: status.ClusterID, N: status.N, R: status.R, W: status.W, Q: status.Q,
+			Node: asNode(status.Node), Version: status.Version, UptimeMS: status.Uptime.Milliseconds(),
+			ServerTime: status.ServerTime.UTC(), Stamp: strconv.FormatUint(status.Stamp, 10), RingHash: status.RingHash,
+			Partitions: partitionCount{status.Stored, status.Owned, status.Ready, status.HandingOff},
+			Peers:      []peerAnswer{},
+		}
+		for _, p := range status.Peers {
+			object.Peers = append(object.Peers, peerAnswer{asNode(p.Node), p.Alive, p.Reachable, p.RingHash})
+		}
+		return s.answer(c, object, object.text)
+	}
+	return c
+}
+
+func (o statusAnswer) text(w io.Writer) error {
+	uptime := (time.Duration(o.UptimeMS) * time.Millisecond).Truncate(time.Second)
+	if err := table(w,
+		[]string{"cluster", fmt.Sprintf("%s  N=%d R=%d W=%d, %d partitions", o.ClusterID, o.N, o.R, o.W, o.Q)},
+		[]string{"node", fmt.Sprintf("%s  %s, up %v, version %s", o.Node.ID, o.Node.State, uptime, o.Version)},
+		[]string{"ring", o.RingHash},
+		[]string{"partitions", fmt.Sprintf("%d owned, %d of them ready; %d stored, %d handing off",
+			o.Partitions.Owned, o.Partitions.Ready, o.Partitions.Stored, o.Partitions.HandingOff)},
+	); err != nil {
+		return err
+	}
+	rows := [][]string{{"PEER", "STATE", "ALIVE", "REACHABLE", "API", "RING"}}
+	for _, p := range o.Peers {
+		rows = append(rows, []string{p.Node.ID, p.Node.State, yes(p.Alive), yes(p.Reachable), p.Node.APIAddress, cmp.Or(p.RingHash, "-")})
+	}
+	if len(o.Peers) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return table(w, rows...)
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+type membersAnswer struct {
+	Nodes []nodeAnswer `json:"nodes"`
+}
+
+func newMembersCommand(s *session) *cobra.Command {
+	c := &cobra.Command{
+		Use:     "members",
+		Short:   "List the nodes",
+		Example: `  cartwheel members`,
+		Args:    takes("", 0, 0),
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		db, err := s.open(c.Context())
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		nodes, err := db.Cluster().Members(c.Context())
+		if err != nil {
+			return err
+		}
+		object := membersAnswer{[]nodeAnswer{}}
+		rows := [][]string{{"NODE", "STATE", "ZONE", "WEIGHT", "API", "PEER"}}
+		for _, n := range nodes {
+			object.Nodes = append(object.Nodes, asNode(n))
+			rows = append(rows, []string{n.ID, n.State, cmp.Or(n.Zone, "-"), strconv.Itoa(n.Weight), cmp.Or(n.APIAddress, "-"), cmp.Or(n.PeerAddress, "-")})
+		}
+		return s.answer(c, object, func(w io.Writer) error { return table(w, rows...) })
+	}
+	return c
+}
+
+type ringAnswer struct {
+	RingHash   string            `json:"ring_hash"`
+	Nodes      []shareAnswer     `json:"nodes"`
+	Partitions []partitionAnswer `json:"partitions"`
+}
+
+type shareAnswer struct {
+	ID    string `json:"id"`
+	Owns  int    `json:"owns"`
+	First int    `json:"first"`
+}
+
+type partitionAnswer struct {
+	Partition int      `json:"partition"`
+	Owners    []string `json:"owners"`
+}
+
+func newRingCommand(s *session) *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use:   "ring",
+		Short: "Show who owns what",
+		Long: `Show how many partitions each node owns, and in how many it is the first owner,
+who coordinates writes. With --partitions, the owners of each partition.`,
+		Example: `  cartwheel ring
+  cartwheel ring --partitions
+  cartwheel ring -o json`,
+		Args: takes("", 0, 0),
+	}
+	c.Flags().BoolVar(&all, "partitions", false, "list the owners of every partition")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		db, err := s.open(c.Context())
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		ring, err := db.Cluster().Ring(c.Context())
+		if err != nil {
+			return err
+		}
+		object := sharesOf(ring)
+		return s.answer(c, object, func(w io.Writer) error { return object.text(w, all) })
+	}
+	return c
+}
+
+func sharesOf(ring cartwheel.Ring) ringAnswer {
+	object := ringAnswer{RingHash: ring.Hash, Nodes: []shareAnswer{}, Partitions: []partitionAnswer{}}
+	shares := map[string]*shareAnswer{}
+	for p, owners := range ring.Owners {
+		object.Partitions = append(object.Partitions, partitionAnswer{p, owners})
+		for i, id := range owners {
+			share := shares[id]
+			if share == nil {
+				share = &shareAnswer{ID: id}
+				shares[id] = share
+			}
+			if share.Owns++; i == 0 {
+				share.First++
+			}
+		}
+	}
+	for _, share := range shares {
+		object.Nodes = append(object.Nodes, *share)
+	}
+	slices.SortFunc(object.Nodes, func(a, b shareAnswer) int { return strings.Compare(a.ID, b.ID) })
+	return object
+}
+
+func (o ringAnswer) text(w io.Writer, all bool) error {
+	if _, err := fmt.Fprintf(w, "ring %s, %s\n\n", o.RingHash, counted(len(o.Partitions), "partition")); err != nil {
+		return err
+	}
+	rows := [][]string{{"NODE", "OWNS", "FIRST"}}
+	for _, n := range o.Nodes {
+		rows = append(rows, []string{n.ID, strconv.Itoa(n.Owns), strconv.Itoa(n.First)})
+	}
+	if all {
+		rows = [][]string{{"PARTITION", "OWNERS"}}
+		for _, p := range o.Partitions {
+			rows = append(rows, []string{strconv.Itoa(p.Partition), strings.Join(p.Owners, " ")})
+		}
+	}
+	return table(w, rows...)
+}
+
+type whereAnswer struct {
+	Type string `json:"type"`
+	of
+	Partition int            `json:"partition"`
+	Owners    []string       `json:"owners"`
+	Active    []activeAnswer `json:"active"`
+}
+
+type activeAnswer struct {
+	Node        nodeAnswer `json:"node"`
+	FallbackFor string     `json:"fallback_for,omitempty"`
+	Reachable   bool       `json:"reachable"`
+}
+
+func newWhereCommand(s *session) *cobra.Command {
+	types := []string{string(cartwheel.TypeSet), string(cartwheel.TypeCounter), string(cartwheel.TypeRegister), string(cartwheel.TypeBlob)}
+	c := &cobra.Command{
+		Use:   "where TYPE KEY",
+		Short: "Tell where a value lives",
+		Long: `Tell which partition a value belongs to, who owns it, and whom the answering node
+would turn to now, stand-ins included. TYPE is set, counter, register or blob.`,
+		Example:   `  cartwheel where set carts/42`,
+		Args:      takes("TYPE KEY", 2, 2),
+		ValidArgs: types,
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if !slices.Contains(types, args[0]) {
+			return usagef("where: type %q: want %s", args[0], strings.Join(types, ", "))
+		}
+		t, err := s.target(c.Context(), args[1])
+		if err != nil {
+			return err
+		}
+		defer t.db.Close()
+		location, err := t.db.Cluster().Locate(c.Context(), cartwheel.DataType(args[0]), t.bucket, t.key)
+		if err != nil {
+			return err
+		}
+		object := whereAnswer{Type: args[0], of: t.of(), Partition: location.Partition, Owners: location.Owners, Active: []activeAnswer{}}
+		for _, a := range location.Active {
+			object.Active = append(object.Active, activeAnswer{asNode(a.Node), a.FallbackFor, a.Reachable})
+		}
+		return s.answer(c, object, object.text)
+	}
+	return c
+}
+
+func (o whereAnswer) text(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, "%s %s is in partition %d, owned by %s\n\n",
+		o.Type, line(o.Bucket+"/"+o.Key), o.Partition, counted(len(o.Owners), "node")); err != nil {
+		return err
+	}
+	rows := [][]string{{"ASKED", "NODE", "STANDING", "STATE", "REACHABLE", "API"}}
+	for i, a := range o.Active {
+		standing := "owner"
+		if a.FallbackFor != "" {
+			standing = "for " + a.FallbackFor
+		}
+		rows = append(rows, []string{strconv.Itoa(i + 1), a.Node.ID, standing, a.Node.State, yes(a.Reachable), cmp.Or(a.Node.APIAddress, "-")})
+	}
+	return table(w, rows...)
+}

@@ -1,0 +1,135 @@
+package cmd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+
+	cartwheel "github.com/cartwheel-db/cartwheel/sdk"
+)
+
+// Exit codes; the help of the root explains them.
+const (
+	exitDone = iota
+	exitFailed
+	exitUsage
+	exitAbsent
+	exitUnavailable
+	exitUnknown
+	exitRefused
+)
+
+// usageError is a command line that cannot be carried out.
+type usageError struct {
+	command string // "cartwheel set add"; empty when the command says so itself
+	err     error
+}
+
+func (e *usageError) Error() string {
+	if e.command == "" {
+		return e.err.Error()
+	}
+	text := e.err.Error()
+	if name := strings.TrimPrefix(strings.TrimPrefix(e.command, "cartwheel"), " "); name != "" {
+		text = name + ": " + text
+	}
+	return text + " (see " + e.command + " --help)"
+}
+
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error {
+	return &usageError{err: fmt.Errorf(format, args...)}
+}
+
+// absentError is an answer: there is nothing there. JSON says so on stdout, so
+// only text gets a line for it.
+type absentError struct{ text string }
+
+func (e *absentError) Error() string { return e.text }
+
+func exitCode(err error) int {
+	var usage *usageError
+	var absent *absentError
+	var failed *cartwheel.Error
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.As(err, &absent):
+		return exitAbsent
+	case errors.Is(err, cartwheel.ErrUnknownOutcome):
+		return exitUnknown
+	case !errors.As(err, &failed):
+		return exitFailed
+	}
+	switch failed.Reason {
+	case cartwheel.QuorumNotReached, cartwheel.Unreachable, cartwheel.NotReady, cartwheel.Overloaded, cartwheel.DeadlinePast:
+		return exitUnavailable
+	case cartwheel.Canceled, cartwheel.Damaged:
+		return exitFailed
+	default:
+		return exitRefused
+	}
+}
+
+// failure is how an error reads with --output json: one line on stderr.
+type failure struct {
+	Error          string `json:"error"`
+	ExitCode       int    `json:"exit_code"`
+	Operation      string `json:"operation,omitempty"`
+	Bucket         string `json:"bucket,omitempty"`
+	Key            string `json:"key,omitempty"`
+	Reason         string `json:"reason,omitempty"`
+	OutcomeUnknown bool   `json:"outcome_unknown"`
+	OperationID    string `json:"operation_id,omitempty"`
+	Needed         int    `json:"needed,omitempty"`
+	Answered       int    `json:"answered,omitempty"`
+	Limit          uint64 `json:"limit,omitempty"`
+	Actual         uint64 `json:"actual,omitempty"`
+	Attempts       int    `json:"attempts,omitempty"`
+	Endpoint       string `json:"endpoint,omitempty"`
+}
+
+// report tells the error, if any, and returns the exit code.
+func (s *session) report(errs io.Writer, err error) int {
+	code := exitCode(err)
+	if err == nil {
+		return code
+	}
+	text := oneLine(strings.TrimPrefix(err.Error(), "cartwheel: "))
+	var failed *cartwheel.Error
+	known := errors.As(err, &failed)
+	switch {
+	case s.output != "json":
+		if code == exitUnknown && known {
+			text += "; to find out, repeat it with --operation " + failed.OperationID
+		}
+		fmt.Fprintf(errs, "cartwheel: %s\n", text)
+	case code != exitAbsent:
+		f := failure{Error: text, ExitCode: code}
+		if known {
+			f.Operation, f.Bucket, f.Key = failed.Op, failed.Bucket, failed.Key
+			f.Reason, f.OutcomeUnknown, f.OperationID = string(failed.Reason), failed.OutcomeUnknown, failed.OperationID
+			f.Needed, f.Answered, f.Limit, f.Actual = failed.Needed, failed.Answered, failed.Limit, failed.Actual
+			f.Attempts, f.Endpoint = failed.Attempts, failed.Endpoint
+		}
+		_ = json.NewEncoder(errs).Encode(f)
+	}
+	return code
+}
+
+// oneLine takes out what would break a line or play tricks on a terminal:
+// errors may quote names, and proxies may say anything.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
