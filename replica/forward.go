@@ -13,7 +13,7 @@ type forward struct {
 	request  Request
 	to       ring.NodeID // who has it now
 	tried    []ring.NodeID
-	sent     bool // somebody was sent it, so the outcome may be unknown
+	doubt    []ring.NodeID // of those tried: have not said that they did nothing
 	nextAt   int64
 	finished bool
 }
@@ -48,18 +48,17 @@ func (s *Shard) forwardNext(f *forward) {
 	m := f.request.Mutation
 	to, found := s.coordinatorFor(s.ring.Partition(m.Key.Bucket, m.Key.Name), f.tried)
 	if !found {
-		s.endForward(f, Result{Failure: &Failure{Reason: NoQuorum, Unknown: f.sent, Needed: 1,
+		s.endForward(f, Result{Failure: &Failure{Reason: NoQuorum, Needed: 1,
 			Text: fmt.Sprintf("%v: no node that could coordinate it can be reached (tried %v)", m, f.tried)}})
 		return
 	}
 	f.to, f.nextAt = to, f.request.Deadline
-	f.tried = append(f.tried, to)
+	f.tried, f.doubt = append(f.tried, to), append(f.doubt, to)
 	if to == s.cfg.Self {
-		s.coordinate(*m, f.request.W, f.request.Deadline, func(r Result) { s.endForward(f, r) })
+		s.coordinate(*m, f.request.W, f.request.Deadline, func(r Result) { s.forwarded(f, to, r) })
 		return
 	}
 	s.Stats.Forwards++
-	f.sent = true
 	s.send(to, Forward{ID: f.id, Mutation: *m, W: f.request.W, Left: f.request.Deadline - s.now.Mono})
 	f.nextAt = s.now.Mono + s.cfg.ForwardAfter
 }
@@ -69,8 +68,8 @@ func (f *forward) over() bool { return f.finished }
 func (f *forward) wake(s *Shard) {
 	switch {
 	case f.request.Deadline <= s.now.Mono:
-		s.endForward(f, Result{Failure: &Failure{Reason: NoQuorum, Unknown: f.sent, Needed: 1,
-			Text: fmt.Sprintf("%v: no answer from its coordinator (tried %v) before the deadline; the outcome is unknown", f.request.Mutation, f.tried)}})
+		s.endForward(f, Result{Failure: &Failure{Reason: NoQuorum, Needed: 1,
+			Text: fmt.Sprintf("%v: no answer from its coordinator (tried %v) before the deadline", f.request.Mutation, f.tried)}})
 	case f.nextAt <= s.now.Mono:
 		late := f.to
 		f.nextAt = f.request.Deadline
@@ -92,12 +91,20 @@ func (s *Shard) coordinatorFor(partition int, tried []ring.NodeID) (ring.NodeID,
 	return "", false
 }
 
+// endForward tells the client. A failure of the last coordinator is not the
+// whole truth while an earlier one may still do it, or has done it.
 func (s *Shard) endForward(f *forward, r Result) {
 	if f.finished {
 		return
 	}
 	f.finished = true
 	delete(s.forwards, f.id)
+	if fail := r.Failure; fail != nil && !fail.Unknown && len(f.doubt) > 0 {
+		unsure := *fail
+		unsure.Unknown = true
+		unsure.Text = fmt.Sprintf("%s; %v may have written it all the same, so the outcome is unknown", fail.Text, f.doubt)
+		r.Failure = &unsure
+	}
 	s.reply(f.request.ID, r)
 }
 
@@ -115,17 +122,26 @@ func (s *Shard) receiveForward(from ring.NodeID, m Forward) {
 }
 
 func (s *Shard) receiveForwarded(from ring.NodeID, m Forwarded) {
-	f := s.forwards[m.ID]
-	if f == nil || f.finished {
-		return
+	if f := s.forwards[m.ID]; f != nil {
+		s.forwarded(f, from, m.Result)
 	}
-	// A coordinator that could not do it, and knows that it did nothing, leaves
-	// the next one a chance.
-	if fail := m.Result.Failure; fail != nil && !fail.Unknown && (fail.Reason == Internal || fail.Reason == Overloaded) && f.to == from {
-		if len(f.tried) < s.ring.Config().Replicas {
+}
+
+// forwarded takes a coordinator's result. One that could not do it, and knows
+// that it did nothing, leaves the next one a chance; the failure of one that was
+// given up decides nothing while the next one is at it.
+func (s *Shard) forwarded(f *forward, from ring.NodeID, r Result) {
+	if fail := r.Failure; fail != nil && !f.finished {
+		if !fail.Unknown {
+			f.doubt = slices.DeleteFunc(f.doubt, func(id ring.NodeID) bool { return id == from })
+		}
+		if f.to != from {
+			return
+		}
+		if !fail.Unknown && (fail.Reason == Internal || fail.Reason == Overloaded) && len(f.tried) < s.ring.Config().Replicas {
 			s.forwardNext(f)
 			return
 		}
 	}
-	s.endForward(f, m.Result)
+	s.endForward(f, r)
 }

@@ -1,0 +1,205 @@
+package replica_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/replicatest"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// What the simulation found, told as small stories: three nodes whose messages
+// are carried by hand.
+
+const milli = int64(1e6)
+
+// trio is nodes n1, n2 and n3 of a ring with one partition, owned by all. first
+// is the order in which it asks them.
+type trio struct {
+	t     *testing.T
+	now   int64
+	nodes map[ring.NodeID]*member
+	first []ring.NodeID
+	ring  *ring.Ring
+}
+
+type member struct {
+	id    ring.NodeID
+	shard *replica.Shard
+	store *replicatest.MemStore
+	sends []replica.Send
+	reply []replica.Reply
+}
+
+func newTrio(t *testing.T, set func(*replica.Config)) *trio {
+	t.Helper()
+	var facts ring.Facts
+	for i, id := range []ring.NodeID{"n1", "n2", "n3"} {
+		if _, err := facts.Add(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: id, PeerAddr: string(id) + ":1", APIAddr: string(id) + ":2"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := ring.Fold(ring.Config{Partitions: 1, Replicas: 3}, facts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &trio{t: t, nodes: map[ring.NodeID]*member{}, first: r.Walk(0), ring: r}
+	for i, id := range w.first {
+		m := &member{id: id, store: replicatest.NewMemStore()}
+		w.nodes[id] = m
+		w.open(m, dvv.Actor(1+i), set)
+	}
+	return w
+}
+
+func (w *trio) open(m *member, actor dvv.Actor, set func(*replica.Config)) {
+	w.t.Helper()
+	next := actor + 100
+	cfg := replica.Config{Self: m.id, NewActor: func() dvv.Actor { next++; return next }, Read: func(fn func(replica.View) error) error { return fn(m.store.View()) }}
+	if set != nil {
+		set(&cfg)
+	}
+	var err error
+	if m.shard, err = replica.New(cfg, actor, w.ring, w.clock()); err != nil {
+		w.t.Fatal(err)
+	}
+	for _, id := range w.first {
+		m.shard.SetPeer(w.clock(), id, true)
+		m.shard.SetLink(w.clock(), id, true)
+	}
+	m.take()
+	m.sends = nil
+}
+
+func (w *trio) clock() replica.Now {
+	return replica.Now{Mono: 1 + w.now, Wall: 1_750_000_000_000 + w.now/milli}
+}
+
+// node is the i-th of the partition's walk: 0 coordinates while it is up.
+func (w *trio) node(i int) *member { return w.nodes[w.first[i]] }
+
+func (m *member) take() {
+	for _, o := range m.shard.Outputs() {
+		switch o := o.(type) {
+		case replica.Send:
+			m.sends = append(m.sends, o)
+		case replica.Reply:
+			m.reply = append(m.reply, o)
+		}
+	}
+}
+
+// pass lets time pass at a node.
+func (w *trio) pass(m *member, ms int64) {
+	for until := w.now + ms*milli; w.now < until; {
+		w.now = min(until, max(w.now+1, m.shard.NextTick()-1))
+		m.shard.Tick(w.clock())
+		m.take()
+	}
+}
+
+func (w *trio) ask(m *member, r replica.Request) {
+	m.shard.Request(w.clock(), r)
+	m.take()
+}
+
+func (w *trio) add(m *member, id uint64, seq uint64, member string, ms int64) {
+	w.ask(m, replica.Request{ID: id, Deadline: w.clock().Mono + ms*milli, Mutation: &replica.Mutation{
+		Key: crdt.Key{Type: crdt.Set, Bucket: "b", Name: "k"}, Verb: replica.Update, Changes: []replica.Change{{Member: member}},
+		Op: crdt.Operation{Client: [16]byte{9}, Seq: seq, Issued: w.clock().Wall},
+	}})
+}
+
+// sent takes the sends of one type of message to one node.
+func sent[M replica.Message](m *member, to ring.NodeID) (found []M) {
+	var rest []replica.Send
+	for _, s := range m.sends {
+		if msg, ok := s.Message.(M); ok && s.To == to {
+			found = append(found, msg)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	m.sends = rest
+	return found
+}
+
+func (w *trio) deliver(from, to *member, msgs ...replica.Message) {
+	for _, m := range msgs {
+		to.shard.Receive(w.clock(), from.id, m)
+		to.take()
+	}
+}
+
+func (w *trio) fill(m *member) *replicatest.MemTx {
+	w.t.Helper()
+	if !m.shard.Waiting() {
+		w.t.Fatalf("%v has nothing to commit", m.id)
+	}
+	tx := m.store.Begin()
+	if err := m.shard.Fill(w.clock(), tx); err != nil {
+		w.t.Fatal(err)
+	}
+	m.take()
+	return tx
+}
+
+func (w *trio) commit(m *member) {
+	w.t.Helper()
+	if err := w.fill(m).Commit(); err != nil {
+		w.t.Fatal(err)
+	}
+	m.shard.Committed(w.clock(), nil)
+	m.take()
+}
+
+func TestAFailureIsUnknownWhileAnEarlierCoordinatorMayStillWrite(t *testing.T) {
+	w := newTrio(t, nil)
+	first, second, client := w.node(0), w.node(1), w.node(2)
+	w.add(client, 1, 1, "milk", 5000)
+	if got := sent[replica.Forward](client, first.id); len(got) != 1 {
+		t.Fatalf("forwards to %v: %v", first.id, got)
+	}
+	w.pass(client, 700) // the first coordinator is late: the second gets it
+	forwards := sent[replica.Forward](client, second.id)
+	if len(forwards) != 1 {
+		t.Fatalf("forwards to %v: %v", second.id, forwards)
+	}
+	w.deliver(second, client, replica.Forwarded{ID: forwards[0].ID, Result: replica.Result{Failure: &replica.Failure{Reason: replica.NoQuorum, Text: "nothing was written"}}})
+	if len(client.reply) != 1 || client.reply[0].Result.Failure == nil || !client.reply[0].Result.Failure.Unknown {
+		t.Fatalf("the client hears %+v; the first coordinator may have written it", client.reply)
+	}
+	if text := client.reply[0].Result.Failure.Text; !strings.Contains(text, string(first.id)) {
+		t.Errorf("%q does not name %v", text, first.id)
+	}
+}
+
+func TestTheFailureOfACoordinatorThatWasGivenUpDoesNotEndTheNextOne(t *testing.T) {
+	w := newTrio(t, nil)
+	first, second, client := w.node(0), w.node(1), w.node(2)
+	w.add(client, 1, 1, "milk", 5000)
+	id := sent[replica.Forward](client, first.id)[0].ID
+	w.pass(client, 700)
+	w.deliver(first, client, replica.Forwarded{ID: id, Result: replica.Result{Failure: &replica.Failure{Reason: replica.NoQuorum, Text: "nothing was written"}}})
+	if len(client.reply) != 0 {
+		t.Fatalf("the client hears %+v while %v is at it", client.reply[0].Result.Failure, second.id)
+	}
+	w.deliver(second, client, replica.Forwarded{ID: id, Result: replica.Result{Failure: &replica.Failure{Reason: replica.NoQuorum, Text: "nothing was written"}}})
+	if len(client.reply) != 1 || client.reply[0].Result.Failure.Unknown {
+		t.Fatalf("both coordinators did nothing; the client hears %+v", client.reply)
+	}
+}
+
+func TestAWriteThatThisNodeCoordinatesIsInDoubtWhenTheDeadlinePasses(t *testing.T) {
+	w := newTrio(t, nil)
+	first := w.node(0)
+	w.add(first, 1, 1, "milk", 200)
+	w.commit(first)
+	w.pass(first, 300)
+	if len(first.reply) != 1 || first.reply[0].Result.Failure == nil || !first.reply[0].Result.Failure.Unknown {
+		t.Fatalf("written on one of two nodes; the client hears %+v", first.reply)
+	}
+}
