@@ -32,6 +32,10 @@ type onceWorld struct {
 	actor dvv.Actor
 	voids int
 	mixed int // operations with a dot under a reset and one that is not
+
+	lossy bool // disks are wiped, and groups that nobody else has are lost
+	lost  int
+	twice bool // ended inexact, in the one way that a lossy world may
 }
 
 type onceNode struct {
@@ -61,12 +65,16 @@ var ourRules = onceRules{
 var hits = crdt.Key{Type: crdt.Counter, Bucket: "b", Name: "hits"}.Row()
 
 func playOnce(draw func(int) int, rules onceRules) (*onceWorld, error) {
-	w := &onceWorld{draw: draw, rules: rules, cover: map[dvv.Dot]map[dvv.Actor]uint64{}}
+	return (&onceWorld{draw: draw, rules: rules}).play()
+}
+
+func (w *onceWorld) play() (*onceWorld, error) {
+	w.cover = map[dvv.Dot]map[dvv.Actor]uint64{}
 	for range 3 {
 		w.actor++
 		w.nodes = append(w.nodes, &onceNode{Replica: crdttest.NewReplica(), actor: w.actor, remembers: map[crdt.Operation]*crdt.Remembered{}})
 	}
-	for range 3 + draw(28) {
+	for range 3 + w.draw(28) {
 		if err := w.step(); err != nil {
 			return w, err
 		}
@@ -99,8 +107,20 @@ func (w *onceWorld) step() error {
 	default:
 		w.actor++
 		n.actor, n.seq = w.actor, 0
+		if w.lossy {
+			w.wipe(n)
+		}
 	}
 	return w.midway(n)
+}
+
+func (w *onceWorld) wipe(n *onceNode) {
+	n.Replica, n.remembers = crdttest.NewReplica(), map[crdt.Operation]*crdt.Remembered{}
+	before := len(w.all)
+	w.all = slices.DeleteFunc(w.all, func(g crdt.Group) bool {
+		return !slices.ContainsFunc(w.nodes, func(n *onceNode) bool { return g.In(n.Clock) })
+	})
+	w.lost += before - len(w.all)
 }
 
 func operation(i int) crdt.Operation {
@@ -207,14 +227,38 @@ func (w *onceWorld) floor(c dvv.Clock) map[dvv.Actor]uint64 {
 	return z
 }
 
+// gaps tells whether the clock lacks an event of an actor of whom it has a later
+// one.
+func gaps(c dvv.Clock) bool {
+	for _, v := range c.Intervals() {
+		if v.First > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// newest is how far every actor's increments are known.
+func (w *onceWorld) newest(c dvv.Clock) map[dvv.Actor]uint64 {
+	top := map[dvv.Actor]uint64{}
+	for _, dots := range w.ops {
+		for _, d := range dots {
+			if c.Contains(d) {
+				top[d.Actor] = max(top[d.Actor], d.Seq)
+			}
+		}
+	}
+	return top
+}
+
 // settled checks that everybody ends with the same bytes and the right value.
 func (w *onceWorld) settled() error {
 	var want crdt.Total
 	first := w.nodes[0]
-	z := w.floor(first.Clock)
+	z, top := w.floor(first.Clock), w.newest(first.Clock)
 	for i, dots := range w.ops {
-		reset := slices.ContainsFunc(dots, func(d dvv.Dot) bool { return d.Seq <= z[d.Actor] })
-		if !reset && len(dots) > 0 {
+		reset := slices.ContainsFunc(dots, func(d dvv.Dot) bool { return d.Seq <= z[d.Actor] && first.Clock.Contains(d) })
+		if !reset && slices.ContainsFunc(dots, func(d dvv.Dot) bool { return d.Seq <= top[d.Actor] }) {
 			want = want.Add(crdt.TotalOf(1 << (3 * i)))
 		}
 		if reset && slices.ContainsFunc(dots, func(d dvv.Dot) bool { return d.Seq > z[d.Actor] }) {
@@ -225,6 +269,9 @@ func (w *onceWorld) settled() error {
 		got, err := w.rules.value(w, n)
 		if err != nil {
 			return err
+		}
+		if w.twice = w.lost > 0 && got != want && gaps(n.Clock); w.twice {
+			return nil
 		}
 		if got != want {
 			return fmt.Errorf("at %v the value is %v, want %v\nrow %v\n%v", n.actor, octal(got), octal(want), n.Rows[hits], crdttest.History{Groups: w.all})
@@ -245,14 +292,7 @@ func (w *onceWorld) midway(n *onceNode) error {
 	if err != nil {
 		return err
 	}
-	z, top := w.floor(n.Clock), map[dvv.Actor]uint64{}
-	for _, dots := range w.ops {
-		for _, d := range dots {
-			if n.Clock.Contains(d) {
-				top[d.Actor] = max(top[d.Actor], d.Seq)
-			}
-		}
-	}
+	z, top := w.floor(n.Clock), w.newest(n.Clock)
 	var must, may crdt.Total // may is a sum of distinct powers
 	for i, dots := range w.ops {
 		known, counted, reset, hidden := 0, 0, 0, 0
@@ -314,6 +354,32 @@ func TestAnOperationCountsOnceAndNotAtAllWhenACopyWasReset(t *testing.T) {
 		t.Errorf("the run proves little: %d voids, %d operations partly reset, %d applied three times", voids, mixed, triples)
 	}
 	t.Logf("%d voids, %d operations partly reset, %d applied three times", voids, mixed, triples)
+}
+
+// A limit of the algebra, for those who deliver groups to know. An increment may
+// be lost with its process and yet be inside a later total that was not; nobody
+// knows its operation then, and a retry counts again. It takes a gap in the
+// clock that nobody can fill: where an actor's groups arrive in order, losses
+// leave the counter exact.
+func TestAnIncrementCountsTwiceOnlyWhereTheClockKeepsAGap(t *testing.T) {
+	var lost, exact, twice int
+	for seed := range uint64(5000) {
+		w := &onceWorld{draw: rand.New(rand.NewPCG(seed, 3)).IntN, rules: ourRules, lossy: true}
+		if _, err := w.play(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		switch {
+		case w.twice:
+			twice++
+		case w.lost > 0:
+			exact++
+		}
+		lost += w.lost
+	}
+	if lost == 0 || exact == 0 || twice == 0 {
+		t.Errorf("the run proves little: %d groups lost, %d worlds exact in spite of it, %d not", lost, exact, twice)
+	}
+	t.Logf("%d groups lost, %d worlds exact in spite of it, %d not", lost, exact, twice)
 }
 
 func TestSimplerWaysToTakeBackARepetitionFail(t *testing.T) {
