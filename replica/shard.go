@@ -157,6 +157,9 @@ func New(cfg Config, actor dvv.Actor, r *ring.Ring, now Now) (*Shard, error) {
 		cfg: cfg.Defaults(), now: now, ring: r, actor: actor, hlc: crdt.StampAt(now.Wall),
 		peers: map[ring.NodeID]*peer{}, parts: map[int]*part{},
 		writes: map[place][]*write{}, reads: map[uint64]*read{}, forwards: map[uint64]*forward{},
+		// Request ids begin where no other opening's do: a reply to what an earlier
+		// one asked must not be taken for an answer to this one.
+		nextID: uint64(actor) >> 1,
 	}
 	err := s.cfg.Read(func(v View) (err error) {
 		s.stored, err = v.Partitions()

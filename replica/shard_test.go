@@ -203,3 +203,16 @@ func TestAWriteThatThisNodeCoordinatesIsInDoubtWhenTheDeadlinePasses(t *testing.
 		t.Fatalf("written on one of two nodes; the client hears %+v", first.reply)
 	}
 }
+
+func TestAReplyToAnEarlierLifeOfTheNodeIsNotHeard(t *testing.T) {
+	w := newTrio(t, nil)
+	first, client := w.node(0), w.node(2)
+	w.add(client, 1, 1, "milk", 5000)
+	old := sent[replica.Forward](client, first.id)[0]
+	w.open(client, 0xfeed_0000_0000_0000, nil)
+	w.add(client, 2, 2, "eggs", 5000)
+	w.deliver(first, client, replica.Forwarded{ID: old.ID, Result: replica.Result{Wrote: true}})
+	if len(client.reply) != 0 {
+		t.Fatalf("the client of eggs hears what became of milk: %+v", client.reply)
+	}
+}
