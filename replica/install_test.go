@@ -47,7 +47,6 @@ func TestASnapshotLeavesTheSameBytesAsTheEventsItStandsFor(t *testing.T) {
 					s.commit(snapshot, func(tx replica.Tx) { s.apply(snapshot, tx, g) })
 				}
 				s.install(from.store, snapshot)
-				s.step += ", seed " + string(rune('0'+seed%10))
 				if !bytes.Equal(events.store.Dump(partition), snapshot.store.Dump(partition)) {
 					s.fail("seed %d: %d events one by one and the snapshot behind %d of them differ", seed, len(lacking), len(logged))
 				}
@@ -148,6 +147,90 @@ func TestWhatAViewShowedOfAnOperationDoesNotChangeWhenItIsAppliedAgain(t *testin
 		if after, _, _ := tx.Remembered(partition, op); !slices.Equal(after.Dots, dots) {
 			t.Fatalf("remembered %v, want %v", after.Dots, dots)
 		}
+	}
+}
+
+// lagging is a replica that has compared itself with a cut of A, whose log is
+// gone, and the group that it lacks.
+func lagging(t *testing.T) (s *stage, b *actor, in *replica.Install, lacking crdt.Group) {
+	s = play(t, byLog, scenario{kind: crdt.Set, steps: "A add x"})
+	a, b := s.actors["A"], s.actor("B")
+	lacking, _, err := a.store.View().Group(partition, dvv.Dot{Actor: a.id, Seq: 1})
+	s.must(err)
+	cut, err := replica.TakeCut(a.store.View(), partition)
+	s.must(err)
+	theirs, err := replica.Tree(a.store.View(), partition, hashKey, leaves)
+	s.must(err)
+	in, err = b.p.Compare(b.store.View(), cut, theirs, hashKey)
+	s.must(err)
+	row, err := a.store.View().Row(partition, cart.Member("x"))
+	s.must(err)
+	in.Stage(cart.Member("x"), row)
+	for range 2 {
+		s.commit(b, func(tx replica.Tx) {
+			if o, _, err := b.p.Apply(tx, &lacking, 0); err != nil || o != replica.Held {
+				t.Fatalf("an event of the staged cut was not held: %v %v", o, err)
+			}
+		})
+	}
+	s.say("show B : ")
+	return s, b, in, lacking
+}
+
+func TestAHeldEventIsKnownOnceTheSnapshotIsPromoted(t *testing.T) {
+	s, b, in, lacking := lagging(t)
+	s.commit(b, func(tx replica.Tx) {
+		held, _, err := in.Promote(tx)
+		if err != nil || len(held) != 1 || held[0].Dot(0) != lacking.Dot(0) {
+			t.Fatalf("held %v, error %v", held, err)
+		}
+		if o, _, err := b.p.Apply(tx, &held[0], 0); err != nil || o != replica.Known {
+			t.Errorf("outcome %v, error %v", o, err)
+		}
+	})
+	s.say("show B : x; same A B")
+}
+
+func TestAHeldEventIsAppliedWhenTheSnapshotIsGivenUp(t *testing.T) {
+	s, b, in, _ := lagging(t)
+	held := in.Abort()
+	if len(held) != 1 {
+		t.Fatalf("held %v", held)
+	}
+	s.commit(b, func(tx replica.Tx) {
+		if o, _, err := b.p.Apply(tx, &held[0], 0); err != nil || o != replica.Applied {
+			t.Errorf("outcome %v, error %v", o, err)
+		}
+	})
+	s.say("show B : x; same A B")
+}
+
+func TestTrimKeepsAGroupUntilAllOfItIsStable(t *testing.T) {
+	s := play(t, byLog, scenario{kind: crdt.Set, steps: "A batch +x +y; A add z"})
+	a := s.actors["A"]
+	for _, step := range []struct{ stable, gone uint64 }{{1, 0}, {2, 1}, {3, 1}, {3, 0}} {
+		var stable dvv.Clock
+		stable.AddRange(a.id, 1, step.stable)
+		s.commit(a, func(tx replica.Tx) {
+			if gone, err := a.p.Trim(tx, stable); err != nil || gone != int(step.gone) {
+				t.Errorf("stable to %d: %d groups trimmed, want %d (%v)", step.stable, gone, step.gone, err)
+			}
+		})
+	}
+	if complete, err := replica.Missing(a.store.View(), partition, dvv.Clock{}, nil); complete || err != nil {
+		t.Errorf("an empty log reaches back to everything: %t %v", complete, err)
+	}
+}
+
+func TestMissingStopsWhenItIsTold(t *testing.T) {
+	s := play(t, byLog, scenario{kind: crdt.Set, steps: "A add x; A add y; A add z"})
+	var got []dvv.Dot
+	complete, err := replica.Missing(s.actors["A"].store.View(), partition, dvv.Clock{}, func(g crdt.Group, _ int) bool {
+		got = append(got, g.Dot(0))
+		return len(got) < 2
+	})
+	if err != nil || !complete || len(got) != 2 || !got[0].Less(got[1]) {
+		t.Errorf("got %v, complete %t, error %v", got, complete, err)
 	}
 }
 

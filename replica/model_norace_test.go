@@ -3,4 +3,4 @@
 package replica_test
 
 // modelSeeds take about ten seconds of one core.
-const modelSeeds = 1000
+const modelSeeds = 700

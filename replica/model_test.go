@@ -94,3 +94,11 @@ func TestAnIncrementIsCountedOnceThoughItsOperationIsForgottenOnceAllHaveHeardOf
 		t.Errorf("%d operations counted twice", d.HiddenTwice)
 	}
 }
+
+func TestASeedTellsTheSameStoryTwice(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		if a, b := story(setting{resets: true}, seed), story(setting{resets: true}, seed); a != b {
+			t.Errorf("seed %d tells two stories:\n%s\n%s", seed, a, b)
+		}
+	}
+}

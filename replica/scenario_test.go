@@ -30,6 +30,7 @@ import (
 //	s := A                  a copy of what A knows, to be delivered with s -> A
 //	A restart | A wipe | A restore s      always with a new actor
 //	show A B : x y          what a client reads at A, and at B
+//	lost A v2 v1            the concurrent values of a register that are not read
 //	dots A x 2 | expires A x 9 | clean A | same A B
 //
 // Every scenario is played three times: "A -> B" catches up from A's log, takes
@@ -137,6 +138,18 @@ func (s *stage) do(words []string) {
 		row, err := s.actor(words[1]).store.View().Row(partition, s.key.Member(words[2]))
 		if s.must(err); strconv.Itoa(len(row.Live)) != words[3] {
 			s.fail("%v", row)
+		}
+	case words[0] == "lost":
+		row, err := s.actor(words[1]).store.View().Row(partition, s.key.Row())
+		s.must(err)
+		all, err := row.Register()
+		s.must(err)
+		var got []string
+		for _, a := range all[1:] {
+			got = append(got, string(a.Value))
+		}
+		if !slices.Equal(got, words[2:]) {
+			s.fail("%v", all)
 		}
 	case words[0] == "expires":
 		row, err := s.actor(words[1]).store.View().Row(partition, s.key.Member(words[2]))

@@ -132,7 +132,9 @@ func TestCounterScenarios(t *testing.T) {
 func TestRegisterScenarios(t *testing.T) {
 	playAll(t, []scenario{
 		{"L1 the later of two concurrent writes is read", crdt.Register, `
-			A assign v1 at 5; B assign v2 at 7; A <> B; show A B : v2; same A B`},
+			A assign v1 at 5; B assign v2 at 7; A <> B; show A B : v2; lost A v1; same A B`},
+		{"L1 concurrent values that lost can be asked for, the latest first", crdt.Register, `
+			A assign v1 at 5; B assign v3 at 9; C assign v2 at 7; sync A B C; lost A v2 v1; A assign v4 at 3; lost A; sync A B C; lost B; show C : v4`},
 		{"L1 whichever replica wrote it", crdt.Register, `
 			A assign v1 at 7; B assign v2 at 5; A <> B; show A B : v1; same A B`},
 		{"L3 a write behind the clock of the one it follows is read", crdt.Register, `
