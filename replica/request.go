@@ -29,10 +29,12 @@ type Request struct {
 type Result struct {
 	Failure *Failure // nil on success
 
+	// Of a query, or of what a mutation had to read before it.
+	Degraded bool // fewer than R owners answered: what only absent ones know was not seen
+
 	// Of a query.
-	Merged   *Merged
-	Answers  int  // replicas whose rows were joined
-	Degraded bool // fewer than R owners among them
+	Merged  *Merged
+	Answers int // replicas whose rows were joined
 
 	// Of a mutation.
 	Wrote       bool      // false when there was nothing to change

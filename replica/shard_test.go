@@ -216,3 +216,54 @@ func TestAReplyToAnEarlierLifeOfTheNodeIsNotHeard(t *testing.T) {
 		t.Fatalf("the client of eggs hears what became of milk: %+v", client.reply)
 	}
 }
+
+func TestARemoveSaysWhenItCouldNotReadAtR(t *testing.T) {
+	w := newTrio(t, func(c *replica.Config) { c.R = 3 })
+	first, second, third := w.node(0), w.node(1), w.node(2)
+	third.shard.SetRing(w.clock(), w.pair(third.id)) // it does not believe that it owns the partition, so its answer does not count
+	w.ask(first, replica.Request{ID: 1, Deadline: w.clock().Mono + 5000*milli, Mutation: &replica.Mutation{
+		Key: crdt.Key{Type: crdt.Set, Bucket: "b", Name: "k"}, Verb: replica.Update, Changes: []replica.Change{{Member: "milk", Remove: true}},
+	}})
+	for _, m := range []*member{second, third} {
+		for _, q := range sent[replica.Asking](first, m.id) {
+			w.deliver(first, m, q)
+		}
+		for _, a := range sent[replica.Answered](m, first.id) {
+			w.deliver(m, first, a)
+		}
+	}
+	w.commit(first)
+	if len(first.reply) != 1 || first.reply[0].Result.Failure != nil || !first.reply[0].Result.Degraded {
+		t.Fatalf("two of three owners were read; the client hears %+v", first.reply)
+	}
+}
+
+// pair is the ring after a node has left.
+func (w *trio) pair(without ring.NodeID) *ring.Ring {
+	var facts ring.Facts
+	for i, id := range []ring.NodeID{"n1", "n2", "n3"} {
+		_, _ = facts.Add(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: id, PeerAddr: string(id) + ":1", APIAddr: string(id) + ":2"})
+	}
+	_, _ = facts.Add(ring.Fact{Number: 4, Kind: ring.Left, Node: without})
+	r, err := ring.Fold(ring.Config{Partitions: 1, Replicas: 3}, facts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+func TestALostPeerPastTheDeadlineIsNotFollowedByOneMoreForward(t *testing.T) {
+	w := newTrio(t, nil)
+	first, second, client := w.node(0), w.node(1), w.node(2)
+	w.add(client, 1, 1, "milk", 50)
+	w.now += 60 * milli
+	client.shard.SetLink(w.clock(), first.id, false)
+	client.take()
+	if late := sent[replica.Forward](client, second.id); len(late) > 0 {
+		t.Errorf("handed on with %d ns left", late[0].Left)
+	}
+	w.pass(client, 20)
+	if len(client.reply) != 1 || !client.reply[0].Result.Failure.Unknown {
+		t.Errorf("the client hears %+v", client.reply)
+	}
+}

@@ -32,7 +32,7 @@ type write struct {
 func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result)) {
 	s.Stats.Coordinated++
 	wr := &write{id: s.id(), m: m, part: s.ring.Partition(m.Key.Bucket, m.Key.Name), w: w, deadline: deadline, done: done}
-	if wr.w == 0 {
+	if wr.w <= 0 {
 		wr.w = s.cfg.W
 	}
 	if s.full() {
@@ -52,6 +52,7 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 			s.finish(wr, &f)
 			return
 		}
+		wr.result.Degraded = r.Degraded
 		s.enqueue(m.bytes(), func(c *commit) error { return s.fillWrite(c, wr, r.Merged) })
 	})
 }
