@@ -42,8 +42,8 @@ func (s *Shard) mutate(r Request) {
 // second coordinator may apply what the first applied too: the operation id
 // makes that one.
 func (s *Shard) forwardNext(f *forward) {
-	if f.finished {
-		return
+	if f.finished || f.request.Deadline <= s.now.Mono {
+		return // the next sweep ends it
 	}
 	m := f.request.Mutation
 	to, found := s.coordinatorFor(s.ring.Partition(m.Key.Bucket, m.Key.Name), f.tried)
