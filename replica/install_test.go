@@ -153,6 +153,7 @@ func TestWhatAViewShowedOfAnOperationDoesNotChangeWhenItIsAppliedAgain(t *testin
 // lagging is a replica that has compared itself with a cut of A, whose log is
 // gone, and the group that it lacks.
 func lagging(t *testing.T) (s *stage, b *actor, in *replica.Install, lacking crdt.Group) {
+	t.Helper()
 	s = play(t, byLog, scenario{kind: crdt.Set, steps: "A add x"})
 	a, b := s.actors["A"], s.actor("B")
 	lacking, _, err := a.store.View().Group(partition, dvv.Dot{Actor: a.id, Seq: 1})

@@ -2,4 +2,4 @@
 
 package replica_test
 
-const modelSeeds = 60
+const modelSeeds = 120

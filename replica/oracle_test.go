@@ -266,14 +266,14 @@ func (w *world) value(row crdt.Row) (int64, error) {
 		}
 	}
 	for _, l := range row.Live {
-		switch l.Payload.Kind() {
-		case crdt.KindEntry:
+		if l.Payload.Kind() == crdt.KindEntry {
 			e, err := crdt.DecodeEntry(l.Payload)
 			if err != nil {
 				return 0, err
 			}
 			raise(newest, crdt.Component{Actor: l.Dot.Actor, Seq: l.Dot.Seq, Entry: e})
-		case crdt.KindReset:
+		}
+		if l.Payload.Kind() == crdt.KindReset {
 			z, err := crdt.DecodeReset(l.Payload)
 			if err != nil {
 				return 0, err

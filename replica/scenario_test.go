@@ -50,6 +50,7 @@ const (
 )
 
 func playAll(t *testing.T, all []scenario) {
+	t.Helper()
 	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			for _, w := range []way{byLog, bySnapshot, byEvent} {
@@ -81,6 +82,7 @@ type stage struct {
 var keyOf = map[crdt.Type]crdt.Key{crdt.Set: cart, crdt.Counter: hits, crdt.Register: last, crdt.Blob: doc}
 
 func play(t *testing.T, w way, sc scenario) *stage {
+	t.Helper()
 	s := &stage{t: t, way: w, key: keyOf[sc.kind], now: 1, actors: map[string]*actor{}, contexts: map[string]dvv.Clock{}, ops: map[string]crdt.Operation{}}
 	for _, step := range strings.FieldsFunc(sc.steps, func(r rune) bool { return r == ';' || r == '\n' }) {
 		if s.step = strings.TrimSpace(step); s.step != "" {
