@@ -113,8 +113,8 @@ func (m *Mutation) Observes() (q Query, ok bool) {
 	return Query{}, false
 }
 
-// ErrContextTooWide refuses a context that names more unseen dots than one
-// event may kill.
+// ErrContextTooWide refuses a context that names more unseen dots than the
+// events of one group may kill.
 var ErrContextTooWide = errors.New("context names too many dots that were not seen here")
 
 // Mint turns a mutation into events (rule 2 and the table of types). v is the
@@ -147,6 +147,7 @@ func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp
 }
 
 func (p *Partition) mintChanges(v View, m *Mutation, seen *Merged, g *crdt.Group, latest crdt.Stamp) error {
+	total := 0                     // dots that the group kills: a few bytes of context may name very many
 	minted := map[string]dvv.Dot{} // adds of this very group: a later change of the same member replaces them
 	for _, c := range m.Changes {
 		a := m.Key.Member(c.Member)
@@ -178,6 +179,9 @@ func (p *Partition) mintChanges(v View, m *Mutation, seen *Merged, g *crdt.Group
 			kills = append(kills, d)
 		}
 		e.Kills = sortedDots(kills)
+		if total += len(e.Kills); total > crdt.MaxKills {
+			return fmt.Errorf("%w: over %d for %d changes in all", ErrContextTooWide, crdt.MaxKills, len(m.Changes))
+		}
 		if c.Remove && len(e.Kills) == 0 {
 			continue
 		}

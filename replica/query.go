@@ -84,7 +84,7 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 		err = a.span(v, p, q)
 		return a, err
 	}
-	fields := q.Fields
+	fields := slices.Compact(slices.Sorted(slices.Values(q.Fields)))
 	if len(fields) == 0 {
 		fields = []string{""}
 	}
@@ -97,7 +97,6 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 			a.Rows = append(a.Rows, Found{f, row})
 		}
 	}
-	slices.SortFunc(a.Rows, func(x, y Found) int { return compareStrings(x.Field, y.Field) })
 	return a, nil
 }
 
