@@ -1,0 +1,112 @@
+package replicatest
+
+import (
+	"fmt"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+// checkCommitted looks at a store after a commit, once in a while: it must be
+// the fold of the events in its clock.
+func (n *node) checkCommitted() {
+	if n.store.Commits%23 != 0 {
+		return
+	}
+	for _, f := range n.filled {
+		n.checkFold(f.partition)
+	}
+}
+
+// checkFold compares what a node stores of a partition with what follows from
+// its clock: rows with live and deferred dots, deferred clears, and so also
+// that nothing lives outside the clock.
+func (n *node) checkFold(p int) {
+	v, part := n.store.View(), n.w.memory.parts[p]
+	clock := n.durableOf(p)
+	for d := range clock.Dots() {
+		if part.groups[d] == nil {
+			n.w.fail("the clock of %v in partition %d holds %v, which nobody minted", n.id, p, d)
+			return
+		}
+	}
+	stored := 0
+	err := v.AllRows(p, func(a crdt.Address, r crdt.Row) bool {
+		stored++
+		log := part.byKey[a.Key]
+		var row *rowLog
+		if log != nil {
+			row = log.row(a.Field)
+		}
+		if row == nil {
+			n.w.fail("%v stores a row %v in partition %d that no event speaks of", n.id, a, p)
+			return false
+		}
+		if want := log.fold(row, clock); !want.Equal(r) {
+			n.w.fail("%v stores %v as %v; from its clock %v follows %v", n.id, a, r, clock, want)
+		}
+		return true
+	})
+	expected := 0
+	for _, log := range part.keys {
+		for _, row := range log.rows {
+			if !log.fold(row, clock).IsEmpty() {
+				expected++
+			}
+		}
+		dead, err := v.Dead(p, log.key)
+		if want := log.dead(clock); err != nil || !want.Equal(dead) {
+			n.w.fail("%v defers %v at %v; from its clock %v follows %v (%v)", n.id, dead, log.key, clock, want, err)
+		}
+	}
+	if err != nil || expected != stored {
+		n.w.fail("%v stores %d rows of partition %d; from its clock follow %d (%v)", n.id, stored, p, expected, err)
+	}
+}
+
+// apart tells why the cluster is not at rest yet: owners that differ, stores
+// that should have been handed off, commits under way.
+func (w *World) apart() string {
+	for _, n := range w.nodes {
+		if n.tx != nil {
+			return fmt.Sprintf("%v is still committing", n.id)
+		}
+	}
+	for _, part := range w.memory.parts {
+		owners := w.ring.Owners(part.id)
+		first := w.nodes[w.index(owners[0])]
+		for _, n := range w.nodes {
+			if !w.ring.Owns(n.id, part.id) {
+				if _, stored, _ := n.store.View().Clock(part.id); stored {
+					return fmt.Sprintf("%v still stores partition %d, which %v own", n.id, part.id, owners)
+				}
+				continue
+			}
+			if a, b := first.durableOf(part.id), n.durableOf(part.id); !a.Equal(b) {
+				return fmt.Sprintf("clocks of partition %d differ: %v has %v, %v has %v", part.id, first.id, a, n.id, b)
+			}
+		}
+	}
+	return ""
+}
+
+// checkEqualOwners compares the bytes of all owners, and each with the fold.
+func (w *World) checkEqualOwners() {
+	for _, part := range w.memory.parts {
+		owners := w.ring.Owners(part.id)
+		first := w.nodes[w.index(owners[0])]
+		for _, id := range owners {
+			n := w.nodes[w.index(id)]
+			n.checkFold(part.id)
+			if string(n.store.Dump(part.id)) != string(first.store.Dump(part.id)) {
+				w.fail("%v and %v agree on the clock of partition %d and not on its bytes:\n%s\n%s", first.id, n.id, part.id,
+					first.store.DumpText(part.id), n.store.DumpText(part.id))
+			}
+		}
+	}
+}
+
+// final is the clock all owners agree on at quiet.
+func (w *World) final(p int) dvv.Clock {
+	return w.nodes[w.index(w.ring.Owners(p)[0])].durableOf(p)
+}

@@ -1,0 +1,106 @@
+package replicatest
+
+import (
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+)
+
+// quorate returns the dots that any r owners together are bound to know from
+// now on, because too few owners lack them. Empty while nodes disagree about who
+// owns what.
+func (w *World) quorate(p, r int) dvv.Clock {
+	for _, n := range w.nodes {
+		if n.ring.Hash() != w.ring.Hash() {
+			return dvv.Clock{}
+		}
+	}
+	owners := w.ring.Owners(p)
+	var clocks []dvv.Clock
+	for _, id := range owners {
+		clocks = append(clocks, w.nodes[w.index(id)].durableOf(p))
+	}
+	if r > len(clocks) {
+		return dvv.Clock{}
+	}
+	// Every choice of r owners knows what all the joins have in common.
+	var sure dvv.Clock
+	first := true
+	for set := range 1 << len(clocks) {
+		if copies(uint(set)) != r {
+			continue
+		}
+		var join dvv.Clock
+		for i, c := range clocks {
+			if set>>i&1 == 1 {
+				join.Join(c)
+			}
+		}
+		if first {
+			sure, first = join, false
+		} else {
+			sure = sure.Intersect(join)
+		}
+	}
+	return sure
+}
+
+// asking is what a read is held to, from the moment it reached its endpoint.
+type asking struct {
+	query   replica.Query
+	r       int
+	quorate dvv.Clock
+	wild    int
+}
+
+func (w *World) begin(q replica.Query, r int) asking {
+	if r == 0 {
+		r = 2
+	}
+	return asking{q, r, w.quorate(w.ring.Partition(q.Key.Bucket, q.Key.Name), r), w.wild}
+}
+
+// checkRead holds an answer to two things: it knows all that R owners had to
+// know when it was asked, so whoever was told that a write is done sees it; and
+// its rows are exactly what follows from the events it claims to know.
+func (w *World) checkRead(a asking, res replica.Result) {
+	if res.Failure != nil {
+		return
+	}
+	m := res.Merged
+	if res.Answers < a.r {
+		w.fail("read %v at R=%d was answered with %d answers", a.query, a.r, res.Answers)
+	}
+	if !res.Degraded && a.wild == w.wild && !m.Clock.Covers(a.quorate) {
+		w.fail("read %v at R=%d shows the state at %v and misses %v, which too many owners had for R of them to miss", a.query, a.r, m.Clock, a.quorate.Minus(m.Clock))
+	}
+	part := w.memory.parts[w.ring.Partition(a.query.Key.Bucket, a.query.Key.Name)]
+	var want []replica.Found
+	if log := part.byKey[a.query.Key]; log != nil {
+		for _, row := range log.rows {
+			if inQuery(a.query, row.field, m) {
+				if r := log.fold(row, m.Clock); len(r.Live) > 0 {
+					want = append(want, replica.Found{Field: row.field, Row: r})
+				}
+			}
+		}
+	}
+	same := slices.EqualFunc(want, m.Rows, func(a, b replica.Found) bool { return a.Field == b.Field && sameLive(a.Row, b.Row) })
+	if !same {
+		w.fail("read %v shows at %v\n  %v\nwhat follows from these events is\n  %v", a.query, m.Clock, m.Rows, want)
+	}
+}
+
+func sameLive(a, b crdt.Row) bool {
+	return slices.EqualFunc(a.Live, b.Live, func(a, b crdt.Live) bool { return a.Dot == b.Dot && a.Payload.Equal(b.Payload) })
+}
+
+// inQuery tells whether the answer to a query speaks about a field.
+func inQuery(q replica.Query, field string, m *replica.Merged) bool {
+	if q.Span != nil {
+		return field > q.Span.After && (!m.More || field <= m.Last) || q.Span.After == "" && field == ""
+	}
+	return slices.Contains(q.Fields, field) || len(q.Fields) == 0 && field == ""
+}

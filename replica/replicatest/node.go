@@ -1,0 +1,347 @@
+package replicatest
+
+import (
+	"errors"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// node drives one shard: it delivers inputs, commits what the shard fills, lets
+// outputs go, and dies.
+type node struct {
+	w     *World
+	at    int
+	id    ring.NodeID
+	store *MemStore
+	ring  *ring.Ring // as this node learnt it
+
+	shard  *replica.Shard
+	up     bool
+	life   int         // counts openings
+	actors []dvv.Actor // of this life
+	first  dvv.Actor
+	tx     *MemTx
+	filled []filled // groups of the open transaction
+	tickAt int64
+
+	pausedUntil int64
+	mono        int64 // ns its monotonic clock is ahead of virtual time
+	skew        int64 // ms its wall clock is ahead
+	slowUntil   int64 // the disk is slow
+	doom        doom  // what happens to the next commit
+	link        []bool
+	waiting     map[uint64]func(replica.Result, crdt.Stamp)
+	backup      *MemStore
+	durable     map[int]durableClock
+}
+
+type filled struct {
+	partition int
+	group     *known
+}
+
+// doom is what a commit may come to.
+type doom uint8
+
+const (
+	survives doom = iota
+	crashBefore
+	crashAfter
+	errorLost    // the commit fails, and nothing of it is durable
+	errorDurable // the commit fails, and all of it is durable all the same
+)
+
+var errDisk = errors.New("the disk says no")
+
+const epochMillis = int64(1_750_000_000_000)
+
+func newNode(w *World, i int) *node {
+	n := &node{w: w, at: i, id: nodeID(i), store: NewMemStore(), ring: w.ring, link: make([]bool, len(w.net.cuts))}
+	n.mono = w.between(0, 1000*second)
+	n.skew = w.between(-w.profile.skew, w.profile.skew+1)
+	return n
+}
+
+// clock is what the node's clocks show.
+func (n *node) clock() replica.Now {
+	return replica.Now{Mono: n.w.now + n.mono, Wall: epochMillis + n.w.now/ms + n.skew}
+}
+
+func (n *node) open() {
+	w := n.w
+	n.life++
+	n.actors = nil
+	n.tx, n.filled, n.tickAt, n.doom, n.pausedUntil = nil, nil, 0, survives, 0
+	n.waiting = map[uint64]func(replica.Result, crdt.Stamp){}
+	clear(n.link)
+	draw := func() dvv.Actor {
+		a := w.newActor()
+		n.actors = append(n.actors, a)
+		return a
+	}
+	actor := draw()
+	if w.opt.Bug.ReusedActor && n.first != 0 {
+		actor = n.first
+		n.actors = append(n.actors, actor)
+	}
+	n.first = actor
+	cfg := replica.Config{
+		Self: n.id, NewActor: draw,
+		Read:          func(fn func(replica.View) error) error { return fn(n.store.View()) },
+		ExchangeEvery: w.profile.exchange, MaxQueue: w.profile.maxQueue, BatchGroup: w.profile.batch,
+	}
+	shard, err := replica.New(cfg, actor, n.ring, n.clock())
+	if err != nil {
+		w.fail("open %v: %w", n.id, err)
+		return
+	}
+	n.shard, n.up = shard, true
+	w.trace.note(w, opened, n.at, n.at, n.life)
+	n.settle()
+}
+
+// postponed puts off what happens to a paused node until it wakes.
+func (n *node) postponed(fn func()) bool {
+	if n.pausedUntil <= n.w.now {
+		return false
+	}
+	n.w.at(n.pausedUntil, fn)
+	return true
+}
+
+// settle takes the shard's outputs, begins a commit when there is work, and sets
+// the next tick.
+func (n *node) settle() {
+	for n.up && n.w.err == nil {
+		for _, o := range n.shard.Outputs() {
+			switch o := o.(type) {
+			case replica.Send:
+				n.send(o)
+			case replica.Reply:
+				n.reply(o)
+			}
+		}
+		if n.tx != nil || !n.shard.Waiting() {
+			break
+		}
+		n.begin()
+	}
+	if n.up {
+		n.setTick()
+	}
+}
+
+func (n *node) send(o replica.Send) {
+	w := n.w
+	n.checkSend(o)
+	w.post(envelope{n.at, w.index(o.To), n.shard.Stamp(), o.Message, checksum(o.Message)})
+}
+
+func (n *node) reply(o replica.Reply) {
+	if done := n.waiting[o.ID]; done != nil {
+		delete(n.waiting, o.ID)
+		done(o.Result, n.shard.Stamp())
+	}
+}
+
+func (n *node) setTick() {
+	at := max(n.shard.NextTick()-n.mono, n.w.now)
+	if n.tickAt > n.w.now && n.tickAt <= at {
+		return
+	}
+	n.tickAt = at
+	life := n.life
+	var tick func()
+	tick = func() {
+		if !n.up || n.life != life || n.tickAt != at || n.postponed(tick) {
+			return
+		}
+		n.tickAt = 0
+		n.shard.Tick(n.clock())
+		n.settle()
+	}
+	n.w.at(at, tick)
+}
+
+// begin fills a transaction and lets its commit take time.
+func (n *node) begin() {
+	w := n.w
+	n.tx = n.store.Begin()
+	var tx replica.Tx = spy{n.tx, n}
+	if w.opt.Bug.Tx != nil {
+		tx = w.opt.Bug.Tx(tx)
+	}
+	if err := n.shard.Fill(n.clock(), tx); err != nil {
+		w.fail("%v: %w", n.id, err)
+		return
+	}
+	w.trace.note(w, filling, n.at, n.at, len(n.filled))
+	d := w.around(w.profile.commit)
+	if n.slowUntil > w.now {
+		d += w.between(100*ms, 900*ms)
+	}
+	if w.opt.Bug.EarlyCommitted {
+		n.shard.Committed(n.clock(), nil)
+	}
+	life := n.life
+	w.after(d, func() { n.commit(life) })
+}
+
+func (n *node) commit(life int) {
+	w := n.w
+	if !n.up || n.life != life || n.postponed(func() { n.commit(life) }) {
+		return
+	}
+	doomed := n.doom
+	n.doom = survives
+	switch doomed {
+	case crashBefore:
+		n.crash()
+		w.after(w.between(50*ms, 8*second), n.restart)
+		return
+	case errorLost, errorDurable:
+		if doomed == errorDurable {
+			n.makeDurable()
+		} else {
+			n.tx.Abandon()
+		}
+		n.tx, n.filled = nil, nil
+		w.trace.note(w, commitFailed, n.at, n.at, doomed == errorDurable)
+		n.shard.Committed(n.clock(), errDisk)
+		n.settleLast()
+		n.crash()
+		w.after(w.between(ms, second), n.restart)
+		return
+	}
+	n.makeDurable()
+	if doomed == crashAfter {
+		n.crash()
+		w.after(w.between(50*ms, 8*second), n.restart)
+		return
+	}
+	n.tx, n.filled = nil, nil
+	w.trace.note(w, committed, n.at, n.at, n.store.Commits)
+	if !w.opt.Bug.EarlyCommitted {
+		n.shard.Committed(n.clock(), nil)
+	}
+	n.settle()
+}
+
+func (n *node) makeDurable() {
+	if err := n.tx.Commit(); err != nil {
+		n.w.fail("%v: %w", n.id, err)
+	}
+	for _, f := range n.filled {
+		f.group.held |= 1 << n.at
+	}
+	n.checkCommitted()
+}
+
+// settleLast lets out what a shard says when its store has failed.
+func (n *node) settleLast() {
+	for _, o := range n.shard.Outputs() {
+		switch o := o.(type) {
+		case replica.Send:
+			n.send(o)
+		case replica.Reply:
+			n.reply(o)
+		}
+	}
+}
+
+// crash forgets everything that was not durable. Whoever restarts the node
+// schedules it.
+func (n *node) crash() {
+	if !n.up {
+		return
+	}
+	w := n.w
+	w.trace.note(w, crashed, n.at, n.at, n.tx != nil)
+	if n.tx != nil {
+		n.tx.Abandon()
+	}
+	n.collect()
+	n.up, n.tx, n.filled = false, nil, nil
+	n.life++
+	n.waiting = nil
+	w.announce()
+}
+
+// collect keeps the counts of a shard that ends, and looks for alarms.
+func (n *node) collect() {
+	if n.shard != nil {
+		t := n.shard.Totals()
+		n.w.report.add(t)
+		if t.Collisions+t.Malformed+t.Rotations+t.SkewAlarms > 0 {
+			n.w.fail("%v raised alarms that honest nodes never cause: %d collisions, %d malformed messages, %d rotations, %d skewed stamps", n.id, t.Collisions, t.Malformed, t.Rotations, t.SkewAlarms)
+		}
+		n.shard = nil
+	}
+}
+
+// restart opens a node that is down.
+func (n *node) restart() {
+	if n.up {
+		return
+	}
+	n.open()
+	n.w.announce()
+}
+
+func (n *node) calm() {
+	n.pausedUntil, n.slowUntil, n.doom = 0, 0, survives
+	n.restart()
+	n.learnRing()
+}
+
+// learnRing is gossip of facts that arrives.
+func (n *node) learnRing() {
+	if n.ring.Hash() == n.w.ring.Hash() || n.postponed(n.learnRing) {
+		return
+	}
+	n.ring = n.w.ring
+	n.w.wild++
+	if n.up {
+		n.w.trace.note(n.w, ringNews, n.at, n.at, n.ring.Hash())
+		n.shard.SetRing(n.clock(), n.ring)
+		n.settle()
+	}
+}
+
+// durableClock is a stored clock, decoded, with the state it was read from.
+type durableClock struct {
+	from  *treap
+	clock dvv.Clock
+}
+
+// durableOf returns the clock a crash would leave.
+func (n *node) durableOf(p int) dvv.Clock {
+	if c, ok := n.durable[p]; ok && c.from == n.store.committed.clocks {
+		return c.clock
+	}
+	c, _, err := n.store.View().Clock(p)
+	if err != nil {
+		n.w.fail("%v: clock of partition %d: %w", n.id, p, err)
+	}
+	if n.durable == nil {
+		n.durable = map[int]durableClock{}
+	}
+	n.durable[p] = durableClock{n.store.committed.clocks, c}
+	return c
+}
+
+// spy shows the checkers every group that a shard writes.
+type spy struct {
+	*MemTx
+	n *node
+}
+
+func (s spy) PutGroup(p int, g *crdt.Group) error {
+	if k := s.n.w.memory.see(s.n, p, g); k != nil {
+		s.n.filled = append(s.n.filled, filled{p, k})
+	}
+	return s.MemTx.PutGroup(p, g)
+}

@@ -1,0 +1,162 @@
+package replicatest
+
+import (
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+)
+
+// checkMinted holds a new group to what its client could mean: it kills what the
+// client was shown, or what stood there before, and nothing that nobody had
+// seen.
+func (w *World) checkMinted(k *known, r *opRecord) {
+	part := w.memory.parts[k.partition]
+	for i := range k.group.Events {
+		e := &k.group.Events[i]
+		for _, d := range e.Kills {
+			killed, found := part.find(d)
+			if !found {
+				w.fail("%v kills %v, which nobody minted", &k.group, d)
+				return
+			}
+			if r.context.Contains(d) {
+				continue // shown to the client; at another member's row it does nothing
+			}
+			own := d.Actor == k.group.Actor && killed.event.Row == e.Row
+			var may bool
+			switch r.mutation.Verb {
+			case replica.Update:
+				removal := e.Payload == nil
+				may = killed.event.Row == e.Row && (own || removal && r.mutation.Context == nil)
+			case replica.Assign, replica.Zero:
+				may = killed.event.Row == e.Row
+			case replica.Add:
+				may = own
+			}
+			if !may {
+				w.fail("%s was minted as %v, which kills %v: its client was not shown that", briefly(r.mutation), &k.group, &killed.of.group)
+			}
+		}
+		if e.Clear != nil && r.mutation.Context != nil && !e.Clear.Equal(r.context) {
+			w.fail("%s was minted as %v, which clears other dots than its context", briefly(r.mutation), &k.group)
+		}
+		if a, err := crdt.DecodeAssign(e.Payload); err == nil && e.Row.Type == crdt.Register && a.Stamp <= r.floor {
+			w.fail("%s got the stamp %v; its client had seen %v", briefly(r.mutation), a.Stamp, r.floor)
+		}
+	}
+}
+
+// checkRemovals: what an acknowledged remove, delete or reset observed never
+// comes back. It observed its context; or, without one, all that a read at R was
+// bound to show when it began.
+func (w *World) checkRemovals() {
+	for _, r := range w.history.ops {
+		if !r.acked {
+			continue
+		}
+		part := w.memory.parts[r.partition]
+		log := part.byKey[r.mutation.Key]
+		if log == nil {
+			continue
+		}
+		observed := r.context
+		if r.mutation.Context == nil || r.mutation.Verb == replica.Zero {
+			// A second try may be answered with what the first one did.
+			if r.result.Degraded || !r.calm || r.tries > 1 || len(r.groups) > 1 {
+				continue
+			}
+			observed = r.quorate
+		}
+		final := w.final(r.partition)
+		check := func(field string) {
+			row := log.row(field)
+			if row == nil {
+				return
+			}
+			for _, l := range log.fold(row, final).Live {
+				if observed.Contains(l.Dot) {
+					w.fail("%s was acknowledged, and what it observed is back: %v of %q, minted at %.4f s; the operation began at %.4f s",
+						briefly(r.mutation), l.Dot, field, float64(part.groups[l.Dot].minted)/1e9, float64(r.began)/1e9)
+				}
+			}
+		}
+		switch r.mutation.Verb {
+		case replica.Update:
+			for _, c := range r.mutation.Changes {
+				if c.Remove || r.mutation.Context != nil {
+					check(c.Member)
+				}
+			}
+		case replica.Delete:
+			for _, row := range log.rows {
+				check(row.field)
+			}
+		case replica.Put, replica.Assign:
+			if r.mutation.Context != nil {
+				check("")
+			}
+		}
+	}
+}
+
+// checkNothingLost: every acknowledged write is in the final clock, and what an
+// acknowledged add put is live, or was killed by somebody who may.
+func (w *World) checkNothingLost() {
+	for _, r := range w.history.ops {
+		if !r.acked || !r.result.Wrote {
+			continue
+		}
+		final := w.final(r.partition)
+		if !final.Covers(r.result.Context) {
+			w.fail("%s was acknowledged as %v; at quiet %v of it is gone", briefly(r.mutation), r.result.Context, r.result.Context.Minus(final))
+			return
+		}
+		survived := false
+		for _, k := range r.groups {
+			survived = survived || k.group.In(final)
+		}
+		if !survived {
+			w.fail("%s was acknowledged; at quiet none of its groups is left", briefly(r.mutation))
+			return
+		}
+		if r.mutation.Verb == replica.Update {
+			w.checkAdds(r, final)
+		}
+	}
+}
+
+// checkAdds looks for each member that an acknowledged update added.
+func (w *World) checkAdds(r *opRecord, final dvv.Clock) {
+	part := w.memory.parts[r.partition]
+	log := part.byKey[r.mutation.Key]
+	for d := range r.result.Context.Dots() {
+		e, _ := part.find(d)
+		row := log.row(e.event.Row.Field)
+		live := false
+		for _, l := range log.fold(row, final).Live {
+			live = live || l.Dot == d
+		}
+		if live || log.cleared(d, final) {
+			continue
+		}
+		justly := false
+		for _, o := range row.events {
+			for _, k := range o.event.Kills {
+				justly = justly || k == d && final.Contains(o.dot) // each kill was judged when it was minted
+			}
+		}
+		if !justly {
+			w.fail("%s was acknowledged as %v, and it is gone though nobody killed it", briefly(r.mutation), d)
+		}
+	}
+}
+
+// checkHonesty: a client that was told each time that nothing was done finds
+// nothing done.
+func (w *World) checkHonesty() {
+	for _, r := range w.history.ops {
+		if r.ended > 0 && !r.acked && !r.unknown && !r.repeated && len(r.groups) > 0 {
+			w.fail("%s failed and its client was told that nothing was written; it was minted as %v", briefly(r.mutation), &r.groups[0].group)
+		}
+	}
+}

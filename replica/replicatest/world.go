@@ -1,0 +1,276 @@
+package replicatest
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// Durations of virtual time, in nanoseconds.
+const (
+	us     = int64(1e3)
+	ms     = int64(1e6)
+	second = int64(1e9)
+)
+
+// Options of one simulation.
+type Options struct {
+	Seed  uint64
+	Ops   int       // client operations at least; 0 for 220
+	Story io.Writer // told every event as it happens; may be nil
+	Bug   Bug       // planted mistakes; the zero value plants none
+}
+
+// Bug plants mistakes, to show that the checkers find them. Each is a lie of
+// what surrounds the state machine: driver, store or network.
+type Bug struct {
+	EarlyCommitted bool                                              // the shard hears of a commit before it is durable
+	ReusedActor    bool                                              // a restarted node mints under its old actor
+	Tx             func(replica.Tx) replica.Tx                       // what the shard writes through
+	Message        func(w *World, m replica.Message) replica.Message // what arrives in place of m
+}
+
+// Report is what a simulation saw.
+type Report struct {
+	Seed    uint64
+	Hash    uint64 // of every event: the same seed gives the same hash, on any machine
+	Events  int
+	Virtual int64 // nanoseconds simulated
+	Faults  [faultKinds]int
+	Ops     Tally
+	Stats   replica.Stats // summed over all shards that lived
+	Inside  []string      // increments counted twice because a later total holds a lost one
+}
+
+// Tally counts client operations by outcome.
+type Tally struct{ Acked, Unknown, Failed, Reads, ReadFailed, Retried int }
+
+// World is a cluster under simulation: one goroutine, one heap of events, one
+// source of dice. Nothing in it iterates over a map.
+type World struct {
+	opt     Options
+	dice    *rand.Rand
+	profile profile
+	now     int64
+	events  heap
+	fired   int
+
+	nodes   []*node
+	net     network
+	clients []*client
+	memory  registry
+	history history
+	faults  nemesis
+	trace   trace
+	facts   ring.Facts
+	ring    *ring.Ring // what all nodes will have learnt at last
+	wild    int        // counts wipes, restores and changes of the ring
+	quiet   bool
+	running int // clients with work left
+	asked   uint64
+
+	report Report
+	err    error
+}
+
+// profile is the weather of a seed.
+type profile struct {
+	nodes      int // at the start
+	joiner     bool
+	leaver     bool
+	partitions int
+	fifo       bool  // links keep order, as TCP does
+	delay      int64 // mean, ns
+	loss, dup  float64
+	tail       float64 // chance that a message takes seconds
+	commit     int64   // mean duration of a commit, ns
+	exchange   int64
+	maxQueue   int
+	batch      int
+	skew       int64 // ms
+	think      int64 // ns between operations of a client
+	faultEvery int64 // ns
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+func newProfile(r *rand.Rand) profile {
+	p := profile{
+		nodes:      pick(r, 3, 5),
+		partitions: pick(r, 4, 8),
+		fifo:       r.IntN(2) == 0,
+		delay:      pick(r, 200*us, ms, 5*ms),
+		loss:       pick(r, 0, 0, 0.005, 0.03),
+		dup:        pick(r, 0, 0.01, 0.05),
+		tail:       pick(r, 0, 0.002, 0.01),
+		commit:     pick(r, 300*us, 2*ms, 8*ms),
+		exchange:   pick(r, second, 5*second),
+		maxQueue:   pick(r, 1<<14, 1<<14, 1<<14, 3),
+		batch:      pick(r, 2, 1<<10, 1<<10),
+		skew:       pick(r, int64(0), 200, 28_000),
+		think:      pick(r, 50*ms, 300*ms, 600*ms),
+		faultEvery: pick(r, second, 3*second),
+	}
+	p.joiner = p.nodes == 3 && r.IntN(2) == 0
+	p.leaver = p.nodes == 5 && r.IntN(3) == 0
+	return p
+}
+
+// Run simulates one seed and checks it. The error tells what was violated, how
+// to play it again, and the last of what happened.
+func Run(o Options) (*Report, error) {
+	w := &World{opt: o, dice: rand.New(rand.NewPCG(o.Seed, 0x6361727477686c))}
+	if w.opt.Ops == 0 {
+		w.opt.Ops = 220
+	}
+	w.report.Seed = o.Seed
+	w.profile = newProfile(w.dice)
+	w.memory.init(w)
+	w.history.init()
+	w.build()
+	w.loop(func() bool { return w.running == 0 && w.faults.done() })
+	w.calm()
+	for _, n := range w.nodes {
+		n.collect()
+	}
+	if w.err == nil {
+		w.checkAtQuiet()
+	}
+	w.report.Hash, w.report.Events, w.report.Virtual = w.trace.hash, w.fired, w.now
+	if w.err != nil {
+		return &w.report, fmt.Errorf("seed %d, at %.3f s: %w\n\nagain: go test ./replica/replicatest -run TestSimulation -seed %d -seeds 1 -v\n\n%s",
+			o.Seed, float64(w.now)/1e9, w.err, o.Seed, w.trace.tail(w.err.Error(), 70))
+	}
+	return &w.report, nil
+}
+
+func (w *World) build() {
+	p := w.profile
+	total := p.nodes
+	if p.joiner {
+		total++
+	}
+	for i := range total {
+		if i < p.nodes {
+			w.addFact(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: nodeID(i), PeerAddr: fmt.Sprintf("p%d:1", i+1), APIAddr: fmt.Sprintf("a%d:1", i+1)})
+		}
+	}
+	w.foldRing()
+	w.net.init(total)
+	for i := range total {
+		w.nodes = append(w.nodes, newNode(w, i))
+	}
+	for _, n := range w.nodes {
+		n.open()
+	}
+	w.announce()
+	clients := 3 + w.dice.IntN(4)
+	for i := range clients {
+		w.clients = append(w.clients, newClient(w, i, w.opt.Ops/clients+1))
+	}
+	w.running = clients
+	for _, c := range w.clients {
+		w.after(w.between(0, w.profile.think), c.next)
+	}
+	w.faults.init(w)
+}
+
+func nodeID(i int) ring.NodeID { return ring.NodeID(fmt.Sprintf("n%d", i+1)) }
+
+func (w *World) index(id ring.NodeID) int { return int(id[1] - '1') }
+
+func (w *World) addFact(f ring.Fact) {
+	if _, err := w.facts.Add(f); err != nil {
+		panic(err)
+	}
+}
+
+func (w *World) foldRing() {
+	r, err := ring.Fold(ring.Config{Partitions: w.profile.partitions, Replicas: 3}, w.facts)
+	if err != nil {
+		panic(err)
+	}
+	w.ring = r
+	w.wild++
+}
+
+// fail ends the simulation with the first violation.
+func (w *World) fail(format string, args ...any) {
+	if w.err == nil {
+		w.err = fmt.Errorf(format, args...)
+	}
+}
+
+const maxEvents = 3_000_000
+
+// loop runs events until done, a violation, or far too many events.
+func (w *World) loop(done func() bool) {
+	for w.err == nil && !done() {
+		if len(w.events.all) == 0 {
+			w.fail("nothing is due any more: the cluster is stuck")
+			return
+		}
+		e := w.events.pop()
+		w.now = e.at
+		w.fired++
+		if w.fired > maxEvents {
+			w.fail("%d events and no end: a storm of messages or timers", w.fired)
+			return
+		}
+		e.fn()
+	}
+}
+
+func (w *World) at(t int64, fn func()) { w.events.push(max(t, w.now), fn) }
+
+func (w *World) after(d int64, fn func()) { w.events.push(w.now+max(d, 0), fn) }
+
+// between returns a time from lo up to, not including, hi.
+func (w *World) between(lo, hi int64) int64 {
+	if hi <= lo {
+		return lo
+	}
+	return lo + w.dice.Int64N(hi-lo)
+}
+
+// around returns a time with the given mean, mostly below it.
+func (w *World) around(mean int64) int64 { return int64(w.dice.ExpFloat64() * float64(mean)) }
+
+func (w *World) chance(p float64) bool { return p > 0 && w.dice.Float64() < p }
+
+// calm is the quiet phase: the network heals, the dead rise, everybody learns
+// the truth, and anti-entropy gets its time.
+func (w *World) calm() {
+	w.quiet = true
+	w.net.heal()
+	for _, n := range w.nodes {
+		n.calm()
+	}
+	w.announceNow()
+	const deadline = 300 * second
+	until, looked := w.now+deadline, w.now
+	why := ""
+	w.loop(func() bool {
+		if w.now < looked+second {
+			return false
+		}
+		looked = w.now
+		if why = w.apart(); why == "" {
+			return true
+		}
+		if w.now > until {
+			w.fail("no agreement after %d s of quiet: %s", deadline/second, why)
+		}
+		return false
+	})
+	if w.err == nil {
+		w.readEverything()
+	}
+}
+
+// newActor draws an actor that nobody used.
+func (w *World) newActor() dvv.Actor { return dvv.Actor(w.dice.Uint64() | 1<<40) }
