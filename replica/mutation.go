@@ -52,8 +52,11 @@ type Mutation struct {
 	Context *dvv.Clock // the dots the client was shown; nil without a context
 }
 
-// Bounds of one mutation.
-const MaxChanges = 1000
+// Bounds of one mutation. Its events must fit into one message between nodes.
+const (
+	MaxChanges  = 1000
+	maxMutation = 4 << 20 // bytes
+)
 
 // MutationError refuses a mutation that makes no sense, before anything is
 // written.
@@ -76,8 +79,11 @@ func (m *Mutation) Check() error {
 	if len(m.Value) > crdt.MaxValue {
 		return &MutationError{fmt.Sprintf("value of %d bytes, limit %d", len(m.Value), crdt.MaxValue)}
 	}
-	if m.Verb == Update && (len(m.Changes) == 0 || len(m.Changes) > MaxChanges) {
+	if n := len(m.Changes); n > MaxChanges || (m.Verb == Update) != (n > 0) {
 		return &MutationError{fmt.Sprintf("%d changes, from 1 to %d are allowed", len(m.Changes), MaxChanges)}
+	}
+	if n := m.bytes(); n > maxMutation {
+		return &MutationError{fmt.Sprintf("%d bytes, limit %d", n, maxMutation)}
 	}
 	for _, c := range m.Changes {
 		if err := crdt.CheckMember(c.Member); err != nil {

@@ -65,6 +65,12 @@ func (s *Shard) up(id ring.NodeID) bool {
 	return p != nil && p.alive && p.breaker.State(s.now.Mono) != breaker.Open
 }
 
+// Reaches tells whether the shard counts a node as reachable now.
+func (s *Shard) Reaches(now Now, id ring.NodeID) bool {
+	s.now = now
+	return s.up(id)
+}
+
 // usable tells whether something may be sent to a node now. Of a peer that is
 // being tried again, one request at a time goes through.
 func (s *Shard) usable(id ring.NodeID) bool {

@@ -27,7 +27,8 @@ type Span struct {
 const (
 	MaxFields  = 1000
 	MaxPage    = 1000
-	pageBytes  = 1 << 20 // a replica's page ends early beyond this many payload bytes
+	pageBytes  = 1 << 20 // a replica's page ends early beyond this many bytes
+	maxAnswer  = 6 << 20 // bytes; an answer must fit into one message
 	afterField = "\x00"  // appended to a field: the smallest string that follows it
 )
 
@@ -84,7 +85,7 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 		err = a.span(v, p, q)
 		return a, err
 	}
-	fields := slices.Compact(slices.Sorted(slices.Values(q.Fields)))
+	fields, size := slices.Compact(slices.Sorted(slices.Values(q.Fields))), 0
 	if len(fields) == 0 {
 		fields = []string{""}
 	}
@@ -93,9 +94,13 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 		if err != nil {
 			return Answer{}, fmt.Errorf("read %v: %w", q.Key, err)
 		}
-		if !row.IsEmpty() {
-			a.Rows = append(a.Rows, Found{f, row})
+		if row.IsEmpty() {
+			continue
 		}
+		if size += rowBytes(row); size > maxAnswer {
+			return Answer{}, fmt.Errorf("read %v: the %d members asked for hold more than %d bytes: ask for fewer at once", q.Key, len(fields), maxAnswer)
+		}
+		a.Rows = append(a.Rows, Found{f, row})
 	}
 	return a, nil
 }
@@ -115,12 +120,19 @@ func (a *Answer) span(v View, p int, q Query) error {
 			a.More = true
 			return false
 		}
-		for _, l := range r.Live {
-			size += len(l.Payload)
-		}
+		size += rowBytes(r)
 		a.Rows = append(a.Rows, Found{field, r})
 		return true
 	})
+}
+
+// rowBytes estimates what a row takes in a message.
+func rowBytes(r crdt.Row) int {
+	n := 32 + 20*len(r.Deferred)
+	for _, l := range r.Live {
+		n += 32 + len(l.Payload)
+	}
+	return n
 }
 
 // Merged is the join of several replicas' answers (rule 6). It changes nobody's

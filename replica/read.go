@@ -46,7 +46,7 @@ func (s *Shard) query(r Request) {
 		return
 	}
 	need := r.R
-	if need == 0 {
+	if need <= 0 {
 		need = s.cfg.R
 	}
 	s.read(*r.Query, need, r.Deadline, func(res Result) { s.reply(r.ID, res) })

@@ -37,6 +37,8 @@ type Config struct {
 	Logger  *slog.Logger
 
 	JoinTimeout time.Duration // how long to try to reach a member; 0 is 30 s
+
+	onSync func(path string) // tests: called when a commit's syncs have completed
 }
 
 // Node is one node of a cluster, running.
@@ -116,7 +118,7 @@ func (n *Node) start(ctx context.Context, fresh bool) (err error) {
 	// The loop first: links and gossip tell it things as soon as they listen.
 	n.loop, err = startLoop(loopConfig{
 		path:    filepath.Join(n.cfg.Data, "shard-0.db"),
-		store:   store.Options{ClusterID: n.cfg.Cluster.ID, Node: string(n.id), Partitions: n.cfg.Cluster.Partitions, NoSync: n.cfg.NoSync},
+		store:   store.Options{ClusterID: n.cfg.Cluster.ID, Node: string(n.id), Partitions: n.cfg.Cluster.Partitions, NoSync: n.cfg.NoSync, OnSync: n.cfg.onSync},
 		replica: replica.Config{Self: n.id, R: n.cfg.Cluster.Read, W: n.cfg.Cluster.Write},
 		ring:    r, send: n.send, logger: n.log,
 	})
@@ -379,9 +381,11 @@ func (n *Node) Defaults() (r, w int) { return n.cfg.Cluster.Read, n.cfg.Cluster.
 // WallMillis implements [Backend].
 func (n *Node) WallMillis() int64 { return time.Now().UnixMilli() }
 
-// Reachable implements [Backend].
-func (n *Node) Reachable(id ring.NodeID) bool {
-	return id == n.id || n.talk.Load().Alive(id) && n.links.Up(id)
+// Reachable implements [Backend]. It is what the data path believes: gossip,
+// link and breaker together.
+func (n *Node) Reachable(id ring.NodeID) (reaches bool) {
+	n.loop.call(func() { reaches = n.loop.shard.Reaches(n.loop.now(), id) })
+	return reaches
 }
 
 // Snapshot implements [Backend].

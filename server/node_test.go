@@ -21,23 +21,36 @@ type cluster struct {
 	file  Cluster
 	dir   string
 	nodes []*Node
+	gates []*gate
 }
 
 func newTestCluster(t *testing.T, nodes int) *cluster {
 	t.Helper()
+	return newGatedCluster(t, make([]*gate, nodes))
+}
+
+// newGatedCluster starts a node for each gate; nil is no gate.
+func newGatedCluster(t *testing.T, gates []*gate) *cluster {
+	t.Helper()
+	nodes := len(gates)
 	file, err := NewCluster()
 	if err != nil {
 		t.Fatal(err)
 	}
 	file.Partitions = 16
-	c := &cluster{t: t, file: file, dir: t.TempDir()}
+	c := &cluster{t: t, file: file, dir: t.TempDir(), gates: gates}
+	if nodes < file.Write {
+		c.file.Replicas, c.file.Read, c.file.Write = nodes, nodes, nodes
+	}
 	for i := range nodes {
 		c.nodes = append(c.nodes, nil)
 		c.start(i)
 	}
 	c.eventually("every node knows the whole ring and reaches every other", func() bool {
 		for _, n := range c.nodes {
-			if len(n.Ring().Members()) != nodes {
+			var told int // the loop hears of a ring a little later
+			n.loop.call(func() { told = len(n.loop.ring.Members()) })
+			if told != nodes {
 				return false
 			}
 			for _, m := range n.Ring().Members() {
@@ -56,6 +69,9 @@ func (c *cluster) config(i int) Config {
 		Cluster: c.file, Data: filepath.Join(c.dir, fmt.Sprint("n", i)),
 		API: "127.0.0.1:0", Peer: "127.0.0.1:0", Gossip: "127.0.0.1:0", NoSync: true,
 		JoinTimeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+	}
+	if i < len(c.gates) && c.gates[i] != nil {
+		cfg.onSync, cfg.NoSync = c.gates[i].onSync, false
 	}
 	for j, n := range c.nodes {
 		if j != i && n != nil && len(cfg.Join) == 0 {
@@ -299,6 +315,27 @@ func TestFiveNodesAgreeOnTheRing(t *testing.T) {
 	for i := range 40 {
 		if got := c.counter((i+2)%5, fmt.Sprint("k", i)); got != 1 {
 			t.Errorf("k%d: %d, want 1", i, got)
+		}
+	}
+}
+
+func (c *cluster) indexOf(id ring.NodeID) int {
+	c.t.Helper()
+	for i, n := range c.nodes {
+		if n.ID() == id {
+			return i
+		}
+	}
+	c.t.Fatalf("no node %s", id)
+	return -1
+}
+
+// drainGates lets go what still waits at a gate that stands open.
+func (c *cluster) drainGates(gates []*gate) {
+	for _, g := range gates {
+		for len(g.waiting) > 0 {
+			<-g.waiting
+			g.open <- struct{}{}
 		}
 	}
 }
