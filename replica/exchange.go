@@ -115,7 +115,9 @@ func (s *Shard) missing(e *Events, theirs clock) error {
 }
 
 // receiveEvents applies events that this replica asked for, or that are handed
-// off to it.
+// off to it. The talk goes on only while it brings something new: of several
+// that run beside each other, or of messages that came twice, one goes on, and
+// the others do not send the same once more.
 func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
 	if !s.valid(m.Partition) || !s.owns(m.Partition) && !s.stores(m.Partition) {
 		return // a store that was dropped meanwhile is not begun again
@@ -129,6 +131,7 @@ func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
 		if err != nil {
 			return err
 		}
+		news := false
 		for i := range m.Groups {
 			outcome, err := c.apply(p, &m.Groups[i])
 			if err != nil {
@@ -136,11 +139,12 @@ func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
 			}
 			if outcome == Applied {
 				s.Stats.CaughtUp++
+				news = true
 			}
 		}
 		c.then = append(c.then, func(err error) {
 			switch {
-			case err != nil:
+			case err != nil || !news:
 			case m.Report:
 				s.receiveOffer(from, Offer{Partition: m.Partition, Ring: s.ring.Hash()})
 			case m.More:

@@ -267,3 +267,23 @@ func TestALostPeerPastTheDeadlineIsNotFollowedByOneMoreForward(t *testing.T) {
 		t.Errorf("the client hears %+v", client.reply)
 	}
 }
+
+func TestARepeatedPartOfACatchUpIsNotAskedOnFromTwice(t *testing.T) {
+	w := newTrio(t, nil)
+	first, second := w.node(0), w.node(1)
+	w.add(first, 1, 1, "milk", 5000)
+	w.commit(first)
+	groups := sent[replica.Replicate](first, second.id)[0].Batch[0].Groups
+	part := replica.Events{Groups: groups, More: true}
+	w.deliver(first, second, part, part)
+	w.commit(second)
+	if asked := sent[replica.CatchUp](second, first.id); len(asked) != 1 {
+		t.Errorf("asks on %d times: with every repetition the talk would double", len(asked))
+	}
+	handed := replica.Events{Groups: groups, Report: true}
+	w.deliver(first, second, handed)
+	w.commit(second)
+	if reports := sent[replica.Coverage](second, first.id); len(reports) != 0 {
+		t.Errorf("reports %d times what brought nothing: the next offer will ask", len(reports))
+	}
+}
