@@ -76,7 +76,7 @@ value the exit code is 3.`,
 		case len(value.Siblings) == 0:
 			return &absentError{fmt.Sprintf("blob.get %s: no value", args[0])}
 		case sibling > len(value.Siblings):
-			return &absentError{fmt.Sprintf("blob.get %s: no sibling %d, there is %d", args[0], sibling, len(value.Siblings))}
+			return &absentError{fmt.Sprintf("blob.get %s: no sibling %d, of %d", args[0], sibling, len(value.Siblings))}
 		}
 		return nil
 	}

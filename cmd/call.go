@@ -169,7 +169,7 @@ func (i *input) flags(c *cobra.Command) {
 func (i *input) value(c *cobra.Command, args []string) ([]byte, error) {
 	switch {
 	case len(args) > 0 && i.file != "":
-		return nil, usagef("%s: a value and --file: want one of them", c.CommandPath())
+		return nil, usagef("%s: a value and --file: want one of them", commandName(c.CommandPath()))
 	case len(args) > 0:
 		return []byte(args[0]), nil
 	case i.file == "" || i.file == "-":

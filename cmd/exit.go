@@ -33,10 +33,15 @@ func (e *usageError) Error() string {
 		return e.err.Error()
 	}
 	text := e.err.Error()
-	if name := strings.TrimPrefix(strings.TrimPrefix(e.command, "cartwheel"), " "); name != "" {
+	if name := commandName(e.command); name != "" {
 		text = name + ": " + text
 	}
 	return text + " (see " + e.command + " --help)"
+}
+
+// commandName is the path of a command without that of the root: "set add".
+func commandName(path string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, "cartwheel"), " ")
 }
 
 func (e *usageError) Unwrap() error { return e.err }
@@ -45,8 +50,8 @@ func usagef(format string, args ...any) error {
 	return &usageError{err: fmt.Errorf(format, args...)}
 }
 
-// absentError is an answer: there is nothing there. JSON says so on stdout, so
-// only text gets a line for it.
+// absentError is an answer: there is nothing there. Its text, if any, is for
+// people who would see nothing at all otherwise; JSON says it on stdout.
 type absentError struct{ text string }
 
 func (e *absentError) Error() string { return e.text }
@@ -105,12 +110,13 @@ func (s *session) report(errs io.Writer, err error) int {
 	var failed *cartwheel.Error
 	known := errors.As(err, &failed)
 	switch {
+	case code == exitAbsent && (text == "" || s.output == "json"):
 	case s.output != "json":
-		if code == exitUnknown && known {
+		if code == exitUnknown && known && failed.Reason != cartwheel.OperationExpired {
 			text += "; to find out, repeat it with --operation " + failed.OperationID
 		}
 		fmt.Fprintf(errs, "cartwheel: %s\n", text)
-	case code != exitAbsent:
+	default:
 		f := failure{Error: text, ExitCode: code}
 		if known {
 			f.Operation, f.Bucket, f.Key = failed.Op, failed.Bucket, failed.Key

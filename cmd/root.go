@@ -18,7 +18,8 @@ type session struct {
 	endpoints []string
 	output    string
 	timeout   time.Duration
-	began     bool // a command took over; what fails before that is usage
+	began     bool     // a command took over; what fails before that is usage
+	args      []string // as they were given
 }
 
 // Root returns the whole command line.
@@ -34,6 +35,7 @@ func Main() int {
 
 func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	root, s := newRoot()
+	s.args = args
 	root.SetArgs(setNegativesApart(args))
 	root.SetIn(in)
 	root.SetOut(out)
@@ -41,6 +43,9 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 	c, err := root.ExecuteContextC(ctx)
 	if err != nil && !s.began {
 		err = &usageError{command: c.CommandPath(), err: err}
+		if jsonWanted.MatchString(strings.Join(args, " ")) {
+			s.output = "json" // the parser may not have come as far
+		}
 	}
 	return s.report(errs, err)
 }
@@ -100,7 +105,7 @@ func newRoot() (*cobra.Command, *session) {
 		}
 	}
 	add(groupValues, newSetCommand(s), newCounterCommand(s), newRegisterCommand(s), newBlobCommand(s))
-	add(groupCluster, newStatusCommand(s), newMembersCommand(s), newRingCommand(s), newWhereCommand(s))
+	add(groupCluster, newStatusCommand(s), newMembersCommand(s), newRingCommand(s), newWhereCommand(s), newBenchCommand(s))
 	add(groupNodes, newInitCommand(), newServeCommand(), newDevCommand())
 	root.AddCommand(newVersionCommand(s), newJSONTopic())
 
@@ -162,6 +167,8 @@ func takes(form string, least, most int) cobra.PositionalArgs {
 		return fmt.Errorf("wants %s, got %s", form, counted(len(args), "argument"))
 	}
 }
+
+var jsonWanted = regexp.MustCompile(`(^| )(-o|--output)[ =]?json( |$)`)
 
 var negative = regexp.MustCompile(`^-[0-9]+$`)
 

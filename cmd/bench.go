@@ -1,0 +1,99 @@
+package cmd
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cartwheel-db/cartwheel/cmd/bench"
+)
+
+func newBenchCommand(s *session) *cobra.Command {
+	var cfg bench.Config
+	var jsonFile string
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure the cluster under load",
+		Long: `Measure the cluster: a closed loop of clients, each of which makes one call after
+the other, on keys of a Zipf distribution. First every key is loaded (leave that
+out with --load=false when an earlier run did it), then the cluster warms up.
+Ctrl-C ends the measurement early. Values stay, in buckets bench-*.
+
+Workloads:
+  cart     50 % add, 10 % remove, 40 % read a set of about 20 members
+  counter  80 % increment, 20 % read
+  blob-a   50 % update with the context last seen, 50 % read
+  blob-b    5 % update with the context last seen, 95 % read
+
+CPU, syncs and batching are what the nodes say of themselves at /metrics, so name
+every node as an endpoint. JSON has the fields of the text, with units in their
+names: {command, began, machine, cluster, workload, elapsed_s, interrupted,
+operations, total, server, client, failures, warnings}. Of the operations,
+per read is how many members or siblings a read gave.`,
+		Example: `  cartwheel bench
+  cartwheel bench --workload counter --clients 16 --duration 30s
+  cartwheel bench --workload blob-a --ops 100000 --json blob-a.json
+  cartwheel bench --workload cart --json - | jq .server.cpu_us_per_op`,
+		Args: takes("", 0, 0),
+	}
+	f := c.Flags()
+	f.StringVar(&cfg.Workload, "workload", "cart", strings.Join(bench.Workloads(), ", "))
+	f.IntVar(&cfg.Clients, "clients", 64, "calls under way at a time")
+	f.DurationVar(&cfg.Duration, "duration", 10*time.Second, "how long to measure")
+	f.Uint64Var(&cfg.Ops, "ops", 0, "how many operations to measure, instead of --duration")
+	f.DurationVar(&cfg.Warmup, "warmup", 2*time.Second, "how long to run before measuring")
+	f.IntVar(&cfg.Keys, "keys", 10_000, "number of keys")
+	f.IntVar(&cfg.ValueSize, "value-size", 1024, "bytes of a blob")
+	f.Float64Var(&cfg.Theta, "theta", 0.99, "skew of the keys, from 0 (uniform) to below 1")
+	f.BoolVar(&cfg.Load, "load", true, "load every key first")
+	f.Uint64Var(&cfg.Seed, "seed", 1, "of the dice")
+	f.Uint32Var(&cfg.W, "w", 0, "durable copies a mutation waits for (default: the cluster's W)")
+	f.Uint32Var(&cfg.R, "r", 0, "replicas a read joins (default: the cluster's R)")
+	f.BoolVar(&cfg.Fast, "fast", false, "reads ask one replica only")
+	f.StringVar(&jsonFile, "json", "", "write the report as JSON to this file as well; - is stdout, instead of text")
+	c.MarkFlagsMutuallyExclusive("r", "fast")
+	c.MarkFlagsMutuallyExclusive("ops", "duration")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg.Endpoints, cfg.Timeout = s.addresses(), s.timeout
+		cfg.Command = strings.Join(append([]string{"cartwheel"}, s.args...), " ")
+		cfg.Progress = func(doing string) { fmt.Fprintln(c.ErrOrStderr(), "cartwheel: bench:", doing) }
+		if err := cfg.Check(); err != nil {
+			return usagef("bench: %w", err)
+		}
+		ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		report, err := bench.Run(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return s.writeReport(c, report, jsonFile)
+	}
+	return c
+}
+
+func (s *session) writeReport(c *cobra.Command, report bench.Report, jsonFile string) error {
+	if jsonFile == "-" || s.output == "json" {
+		if err := json.NewEncoder(c.OutOrStdout()).Encode(report); err != nil {
+			return err
+		}
+	}
+	if jsonFile != "" && jsonFile != "-" {
+		text, err := json.MarshalIndent(report, "", "  ")
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(jsonFile, append(text, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	if jsonFile == "-" || s.output == "json" {
+		return nil
+	}
+	return report.Text(c.OutOrStdout())
+}
