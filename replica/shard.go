@@ -355,16 +355,14 @@ func (s *Shard) await(w waiter) {
 // One pass in ten milliseconds costs less than a timer for each operation.
 func (s *Shard) sweep() {
 	s.sweepAt = s.now.Mono + sweepEvery
-	all := s.pending
-	s.pending = nil
-	for _, w := range all {
-		if !w.over() {
+	// The list stays whole meanwhile: what wakes may find that a peer is lost, and
+	// everybody who waits for that peer must hear of it.
+	for i := range len(s.pending) {
+		if w := s.pending[i]; !w.over() {
 			w.wake(s)
 		}
-		if !w.over() {
-			s.pending = append(s.pending, w)
-		}
 	}
+	s.pending = slices.DeleteFunc(s.pending, waiter.over)
 }
 
 // Totals returns the counts of the shard and of all its partitions.

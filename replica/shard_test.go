@@ -287,3 +287,16 @@ func TestARepeatedPartOfACatchUpIsNotAskedOnFromTwice(t *testing.T) {
 		t.Errorf("reports %d times what brought nothing: the next offer will ask", len(reports))
 	}
 }
+
+func TestAPeerFoundLostInASweepIsLostToAllWhoWaitForIt(t *testing.T) {
+	w := newTrio(t, nil)
+	first, second, client := w.node(0), w.node(1), w.node(2)
+	for id := range uint64(5) { // as many unanswered requests as open the breaker
+		w.ask(client, replica.Request{ID: id, Deadline: w.clock().Mono + 30*milli, Query: &replica.Query{Key: crdt.Key{Type: crdt.Counter, Bucket: "b", Name: "c"}}})
+	}
+	w.add(client, 9, 1, "milk", 5000)
+	w.pass(client, 60)
+	if len(sent[replica.Forward](client, first.id)) != 1 || len(sent[replica.Forward](client, second.id)) != 1 {
+		t.Errorf("the mutation still waits for %v: %v", first.id, client.sends)
+	}
+}
