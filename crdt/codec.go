@@ -171,6 +171,7 @@ const (
 	shapeKills
 	shapeDelta
 	shapeClear
+	shapeFollows
 	shapeEnd
 )
 
@@ -209,6 +210,9 @@ func appendEvent(b []byte, e, previous *Event) []byte {
 	if e.Clear != nil {
 		shape |= shapeClear
 	}
+	if e.Follows != 0 {
+		shape |= shapeFollows
+	}
 	b = pack.AppendUint(b, shape)
 	if shape&shapeSameKey == 0 {
 		b = pack.AppendUint(b, uint64(e.Row.Type))
@@ -228,6 +232,9 @@ func appendEvent(b []byte, e, previous *Event) []byte {
 	}
 	if e.Delta != 0 {
 		b = pack.AppendInt(b, e.Delta)
+	}
+	if e.Follows != 0 {
+		b = pack.AppendUint(b, e.Follows)
 	}
 	return b
 }
@@ -257,6 +264,10 @@ func ReadGroup(r *pack.Reader) Group {
 		}
 		if e.Delta != 0 && n > 1 {
 			r.Fail("increment of %+d in a group of %d events", e.Delta, n)
+			return Group{}
+		}
+		if e.Follows >= g.First {
+			r.Fail("increment %d follows %d", g.First, e.Follows)
 			return Group{}
 		}
 		g.Events = append(g.Events, e)
@@ -310,6 +321,11 @@ func readEvent(r *pack.Reader, last *Event) Event {
 	if shape&shapeDelta != 0 {
 		if e.Delta = r.Int(); e.Delta == 0 || e.Payload.Kind() != KindEntry {
 			r.Fail("delta %d with payload of %v", e.Delta, e.Payload.Kind())
+		}
+	}
+	if shape&shapeFollows != 0 {
+		if e.Follows = r.Uint(); e.Follows == 0 || e.Delta == 0 {
+			r.Fail("event that adds %d follows %d", e.Delta, e.Follows)
 		}
 	}
 	return e

@@ -55,6 +55,13 @@ type Event struct {
 	Payload Payload   // lives under the event's dot; nil for none
 	Delta   int64     // what an increment adds; 0 for all other events
 
+	// Follows, of an increment, is the seq of its actor's earlier increment of this
+	// counter, if that one was not durable on W replicas when this one was minted;
+	// else 0. The totals include it, so a replica that lacks it must not take this
+	// one: were the earlier one lost for good and retried elsewhere, it would count
+	// twice and nobody could tell.
+	Follows uint64
+
 	// Clear, if not nil, kills every dot it holds in every row of Row.Key.
 	// Row.Field is empty, and there are no Kills and no Payload.
 	Clear *dvv.Clock

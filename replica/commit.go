@@ -26,7 +26,13 @@ type commit struct {
 	acks    map[ring.NodeID][]Receipt  // to those who sent us groups, afterwards
 	then    []func(error)              // afterwards, in order
 	drops   []int
+	pulls   map[pulled]bool
 	groups  int
+}
+
+type pulled struct {
+	from      ring.NodeID
+	partition int
 }
 
 func (s *Shard) enqueue(size int, fill func(*commit) error) {
@@ -49,7 +55,7 @@ func (s *Shard) Waiting() bool { return s.committing == nil && len(s.queue) > 0 
 // Committed with the error, and opens the store again, under a new actor.
 func (s *Shard) Fill(now Now, tx Tx) error {
 	s.now = now
-	c := &commit{s: s, tx: tx, ship: map[ring.NodeID][]Shipment{}, acks: map[ring.NodeID][]Receipt{}}
+	c := &commit{s: s, tx: tx, ship: map[ring.NodeID][]Shipment{}, pulls: map[pulled]bool{}, acks: map[ring.NodeID][]Receipt{}}
 	s.committing = c
 	taken, bytes := 0, 0
 	for taken < len(s.queue) && (taken == 0 || c.groups < s.cfg.BatchGroup && bytes < s.cfg.BatchBytes) {
@@ -137,12 +143,13 @@ func (c *commit) apply(p *part, g *crdt.Group) (Outcome, error) {
 		// store. Never mint under that actor again.
 		s.Stats.Rotations++
 		p.actor, p.seq = s.cfg.NewActor(), 0
+		clear(p.unsettled)
 	}
 	outcome, voids, err := p.Apply(c.tx, g, s.now.Wall)
 	switch {
 	case errors.Is(err, errPartialGroup):
 		s.Stats.Malformed++
-		return Known, nil
+		return Held, nil // not applied, so not acknowledged
 	case err != nil:
 		return outcome, err
 	}
@@ -193,6 +200,21 @@ func (c *commit) shipTo(to ring.NodeID, partition int, g crdt.Group) {
 	c.ship[to] = append(batch, Shipment{partition, []crdt.Group{g}})
 }
 
+// pull asks a peer, once this transaction is durable, for what is missing of a
+// partition: an increment came whose predecessor did not.
+func (c *commit) pull(from ring.NodeID, partition int) {
+	key := pulled{from, partition}
+	if c.pulls[key] {
+		return
+	}
+	c.pulls[key] = true
+	c.then = append(c.then, func(err error) {
+		if err == nil {
+			c.s.catchUpFrom(partition, from, true)
+		}
+	})
+}
+
 func (c *commit) ack(to ring.NodeID, partition int, d dvv.Dot) {
 	batch := c.acks[to]
 	if n := len(batch); n > 0 && batch[n-1].Partition == partition {
@@ -223,8 +245,11 @@ func (s *Shard) receiveReplicate(from ring.NodeID, m Replicate) {
 				if err != nil {
 					return err
 				}
-				if outcome != Held {
+				switch outcome {
+				case Applied, Known:
 					c.ack(from, sh.Partition, sh.Groups[i].Dot(0))
+				case Early:
+					c.pull(from, sh.Partition)
 				}
 			}
 		}

@@ -28,6 +28,7 @@ type Partition struct {
 	// While a snapshot is staged, events of the cut that were not seen yet are held.
 	awaited dvv.Clock
 	held    []crdt.Group
+	vouched dvv.Clock
 
 	Counts Counts
 }
@@ -45,6 +46,7 @@ type Counts struct {
 	Promoted     uint64 // snapshots
 	Aborted      uint64 // snapshots given up
 	Released     uint64 // groups applied after being held
+	Early        uint64 // increments that came before the one they follow: left to catch-up
 	Concurrent   uint64 // register writes that stand beside a concurrent one: one of them is not shown
 }
 
@@ -61,6 +63,7 @@ func (c *Counts) Add(o Counts) {
 	c.Promoted += o.Promoted
 	c.Aborted += o.Aborted
 	c.Released += o.Released
+	c.Early += o.Early
 	c.Concurrent += o.Concurrent
 }
 
@@ -148,6 +151,7 @@ type Outcome uint8
 const (
 	Applied Outcome = iota // new here, and part of the transaction
 	Known                  // was here already: nothing changed
+	Early                  // an increment that follows one not seen here: left to catch-up, which brings both in order; must not be acknowledged
 	Held                   // kept back until the staged snapshot is promoted or given up; must not be acknowledged
 )
 
@@ -169,6 +173,10 @@ func (p *Partition) Apply(tx Tx, g *crdt.Group, wallMillis int64) (o Outcome, vo
 		p.hold(g)
 		return Held, nil, nil
 	}
+	if p.early(g) {
+		p.Counts.Early++
+		return Early, nil, nil
+	}
 	for i := range g.Events {
 		p.clock.Add(g.Dot(i))
 		p.fresh.Add(g.Dot(i))
@@ -185,6 +193,30 @@ func (p *Partition) Apply(tx Tx, g *crdt.Group, wallMillis int64) (o Outcome, vo
 	}
 	voids, err = p.remember(tx, g, wallMillis)
 	return Applied, voids, err
+}
+
+// early tells whether the group is an increment whose totals include one that
+// this replica lacks. Taking it would let an increment that is lost for good live
+// on inside a later total; retried elsewhere, it would count twice.
+func (p *Partition) early(g *crdt.Group) bool {
+	for i := range g.Events {
+		if f := g.Events[i].Follows; f != 0 {
+			d := dvv.Dot{Actor: g.Actor, Seq: f}
+			if !p.clock.Contains(d) && !p.vouched.Contains(d) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Vouch says that a snapshot whose cut has this clock is on its way in: an
+// increment may follow one that only the snapshot brings. Nil ends it.
+func (p *Partition) Vouch(cut *dvv.Clock) {
+	p.vouched = dvv.Clock{}
+	if cut != nil {
+		p.vouched = cut.Clone()
+	}
 }
 
 func (p *Partition) hold(g *crdt.Group) {

@@ -11,6 +11,7 @@ func (s *Shard) peer(id ring.NodeID) *peer {
 	p := s.peers[id]
 	if p == nil {
 		p = &peer{id: id, breaker: breaker.New(breaker.Config{})}
+		p.breaker.LinkDown(s.now.Mono) // until SetLink tells of one
 		s.peers[id] = p
 	}
 	return p

@@ -134,6 +134,10 @@ type part struct {
 	actor dvv.Actor
 	seq   uint64 // the last that actor minted here
 
+	// Increments minted here that are not durable on W replicas yet, by counter, in
+	// order: the totals of the next one include them.
+	unsettled map[crdt.Address][]crdt.Group
+
 	covered map[ring.NodeID]dvv.Clock // handoff: durable clocks of owners, under this ring
 	nudged  map[ring.NodeID]int64
 }
@@ -189,7 +193,7 @@ func (s *Shard) part(v View, id int) (*part, error) {
 }
 
 func newPart(p *Partition, actor dvv.Actor) *part {
-	return &part{Partition: p, actor: actor, covered: map[ring.NodeID]dvv.Clock{}, nudged: map[ring.NodeID]int64{}}
+	return &part{Partition: p, actor: actor, unsettled: map[crdt.Address][]crdt.Group{}, covered: map[ring.NodeID]dvv.Clock{}, nudged: map[ring.NodeID]int64{}}
 }
 
 // stores tells whether this node has a store of the partition.

@@ -126,7 +126,7 @@ func (in *Install) Abort() []crdt.Group {
 
 func (p *Partition) release() []crdt.Group {
 	held := p.held
-	p.held, p.awaited = nil, dvv.Clock{}
+	p.held, p.awaited, p.vouched = nil, dvv.Clock{}, dvv.Clock{}
 	p.Counts.Released += uint64(len(held))
 	return held
 }

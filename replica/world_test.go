@@ -254,7 +254,7 @@ func (w *world) apply(n *node, tx replica.Tx, g *crdt.Group) replica.Outcome {
 	}
 	o, voids, err := n.p.Apply(tx, g, w.now)
 	w.check(err, "apply %v at %s", g, n.name)
-	w.note("%s applies %v: %v", n.name, g, [...]string{"applied", "known", "held"}[o])
+	w.note("%s applies %v: %v", n.name, g, [...]string{"applied", "known", "early", "held"}[o])
 	w.void(n, tx, g.Op, voids)
 	return o
 }

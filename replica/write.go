@@ -135,6 +135,7 @@ func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Gro
 		return crdt.Group{}, false, err
 	}
 	s.hlc = max(s.hlc, g.Stamp)
+	p.follow(&g)
 	if n := len(g.Events); n > 0 {
 		p.seq += uint64(n)
 		s.Stats.Minted++
@@ -157,10 +158,13 @@ func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Gr
 	if logged {
 		return g, true, nil
 	}
-	// Trimmed from the log: every owner holds it durably.
+	// Trimmed from the log: every owner holds it durably. The context is named only
+	// where it is known for sure which dots were minted.
 	w.result.Wrote, w.result.Answer = true, m.Answer
 	for i := range uint64(m.Events) {
-		w.result.Context.Add(dvv.Dot{Actor: m.Dots[0].Actor, Seq: m.Dots[0].Seq + i})
+		if len(m.Dots) == 1 {
+			w.result.Context.Add(dvv.Dot{Actor: m.Dots[0].Actor, Seq: m.Dots[0].Seq + i})
+		}
 	}
 	c.then = append(c.then, func(err error) { s.finish(w, s.storeFailure(w, err)) })
 	return crdt.Group{}, true, nil
@@ -237,6 +241,9 @@ func (s *Shard) writeOn(w *write) {
 	}
 	switch w.count.State() {
 	case quorum.Reached:
+		if p := s.parts[w.part]; p != nil {
+			p.settle(&w.group)
+		}
 		s.finish(w, nil)
 	case quorum.Unreachable:
 		if s.askFallbacks(w) == 0 {
@@ -257,11 +264,23 @@ func (s *Shard) writeSlow(w *write) {
 		}
 	}
 	for _, id := range late {
-		s.failed(id)
+		if s.failed(id); s.usable(id) {
+			s.resend(w, id) // the message or its acknowledgement may be lost
+		}
 	}
 	if !w.finished {
 		s.askFallbacks(w)
 	}
+}
+
+// resend sends a write's group to one node, with the increments before it that
+// it follows.
+func (s *Shard) resend(w *write, to ring.NodeID) {
+	groups := []crdt.Group{w.group}
+	if p := s.parts[w.part]; p != nil {
+		groups = p.chain(&w.group)
+	}
+	s.send(to, Replicate{Batch: []Shipment{{w.part, groups}}})
 }
 
 // askFallbacks sends the group to the next nodes of the walk, as many as the
@@ -280,7 +299,7 @@ func (s *Shard) askFallbacks(w *write) int {
 		if !slices.Contains(asked, id) && s.usable(id) {
 			w.count.Ask(id)
 			s.Stats.Fallbacks++
-			s.send(id, Replicate{Batch: []Shipment{{w.part, []crdt.Group{w.group}}}})
+			s.resend(w, id)
 			sent++
 		}
 	}
@@ -294,7 +313,7 @@ func (w *write) wake(s *Shard) {
 	case w.deadline <= s.now.Mono:
 		s.finish(w, s.shortOf(w, "the deadline passed"))
 	case w.slowAt <= s.now.Mono:
-		w.slowAt = w.deadline
+		w.slowAt = s.now.Mono + s.cfg.FallbackAfter
 		s.writeSlow(w)
 	}
 }
