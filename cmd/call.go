@@ -15,11 +15,10 @@ import (
 )
 
 // open connects to the cluster that the flags name.
-func (s *session) open(ctx context.Context, options ...cartwheel.Option) (*cartwheel.DB, error) {
+func (s *session) open(ctx context.Context) (*cartwheel.DB, error) {
 	// An endpoint that hangs must leave time for the next one.
 	attempt := min(2*time.Second, max(s.timeout/2, time.Millisecond))
-	options = append(options, cartwheel.WithTimeout(s.timeout), cartwheel.WithAttemptTimeout(attempt))
-	db, err := cartwheel.Open(ctx, s.addresses(), options...)
+	db, err := cartwheel.Open(ctx, s.addresses(), cartwheel.WithTimeout(s.timeout), cartwheel.WithAttemptTimeout(attempt))
 	var failed *cartwheel.Error
 	if err != nil && !errors.As(err, &failed) {
 		return nil, &usageError{err: err}

@@ -124,7 +124,9 @@ func (s *session) report(errs io.Writer, err error) int {
 			f.Needed, f.Answered, f.Limit, f.Actual = failed.Needed, failed.Answered, failed.Limit, failed.Actual
 			f.Attempts, f.Endpoint = failed.Attempts, failed.Endpoint
 		}
-		_ = json.NewEncoder(errs).Encode(f)
+		if err := json.NewEncoder(errs).Encode(f); err != nil {
+			fmt.Fprintf(errs, "cartwheel: %s\n", text)
+		}
 	}
 	return code
 }

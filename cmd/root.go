@@ -34,7 +34,7 @@ func Main() int {
 }
 
 func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
-	root, s := newRoot()
+	root, s := newRoot() //nolint:contextcheck // commands get ctx from cobra when they run
 	s.args = args
 	root.SetArgs(setNegativesApart(args))
 	root.SetIn(in)

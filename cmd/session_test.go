@@ -125,6 +125,13 @@ func replay(t *testing.T, name string) {
 	var anew strings.Builder
 	for _, step := range list {
 		shown, raw := see(t, step.command)
+		// What lasts until its time is up is short here, and too short for a
+		// machine that has other things to do.
+		for _, longer := range []string{"00ms", "000ms"} {
+			if shown != step.seen && !*update && strings.Contains(step.command, "0ms") {
+				shown, raw = see(t, strings.Replace(step.command, "0ms", longer, 1))
+			}
+		}
 		if shown != step.seen && !*update {
 			t.Errorf("%s\n$ cartwheel %s\ngot:\n%swant:\n%s", strings.Join(step.prose, "\n"), step.command, shown, step.seen)
 		}
