@@ -36,9 +36,6 @@ func (a *api) call(op string, t crdt.Type, bucket, name string) (*call, error) {
 }
 
 func (c *call) do(ctx context.Context, r replica.Request, seen uint64) (replica.Result, *problem) {
-	if p := over(ctx); p != nil {
-		return replica.Result{}, p
-	}
 	res, stamp := c.backend.Do(ctx, r, crdt.Stamp(seen))
 	if res.Failure != nil {
 		p := failure(ctx, res.Failure)

@@ -123,17 +123,14 @@ func failure(ctx context.Context, f *replica.Failure) *problem {
 	return p
 }
 
-// over tells a call whose time was up, or whose caller went away, before
-// anything was done.
-func over(ctx context.Context) *problem {
-	switch err := ctx.Err(); {
-	case err == nil:
-		return nil
-	case errors.Is(err, context.Canceled):
-		return &problem{canceled: true, text: "canceled by the caller; nothing was done"}
-	default:
-		return &problem{reason: cartwheelv1.ErrorDetail_REASON_DEADLINE_PAST, text: "the deadline was past on arrival; nothing was done"}
+// overdue tells that a call had no time left, or no caller, before anything was
+// done.
+func overdue(cause error) *problem {
+	p := &problem{canceled: errors.Is(cause, context.Canceled), text: "canceled by the caller; nothing was done"}
+	if !p.canceled {
+		p.reason, p.text = cartwheelv1.ErrorDetail_REASON_DEADLINE_PAST, "the deadline was past on arrival, 0 ms were left; nothing was done"
 	}
+	return p
 }
 
 // damaged is a payload that cannot be read, though it was written by a node.

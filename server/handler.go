@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
@@ -39,7 +41,7 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 		connect.WithReadMaxBytes(MaxRequest),
 		connect.WithCompressMinBytes(minCompress),
 	}
-	options := append(bounds[:len(bounds):len(bounds)], connect.WithInterceptors(o.Interceptors...))
+	options := append(slices.Clip(bounds), connect.WithInterceptors(append(slices.Clip(o.Interceptors), inTime)...))
 	mux := http.NewServeMux()
 	mux.Handle(cartwheelv1connect.NewSetServiceHandler(setService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewCounterServiceHandler(counterService{a}, options...))
@@ -57,11 +59,29 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 	return http.MaxBytesHandler(mux, maxBody)
 }
 
+// operationOf names a procedure as errors do: "/cartwheel.v1.SetService/Add" is
+// "set.add".
+func operationOf(procedure string) string {
+	service, method, _ := strings.Cut(strings.TrimPrefix(procedure, "/cartwheel.v1."), "Service/")
+	return strings.ToLower(service + "." + method)
+}
+
+// inTime refuses calls that have no time left once their message is read. Connect
+// would too, and not say that nothing was done.
+var inTime = connect.UnaryInterceptorFunc(func(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, req connect.AnyRequest) (connect.AnyResponse, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, (&call{op: operationOf(req.Spec().Procedure)}).error(overdue(err))
+		}
+		return next(ctx, req)
+	}
+})
+
 // health answers for the node as a whole and for each service alike.
 type health struct{ backend Backend }
 
 func (h health) Check(_ context.Context, req *grpchealth.CheckRequest) (*grpchealth.CheckResponse, error) {
-	if !knownService(req.Service) {
+	if req.Service != "" && req.Service != grpchealth.HealthV1ServiceName && !slices.Contains(services, req.Service) {
 		return nil, connect.NewError(connect.CodeNotFound, errors.New("unknown service "+req.Service))
 	}
 	switch h.backend.Snapshot().State {
@@ -69,15 +89,6 @@ func (h health) Check(_ context.Context, req *grpchealth.CheckRequest) (*grpchea
 		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
 	}
 	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil
-}
-
-func knownService(name string) bool {
-	for _, s := range services {
-		if name == s {
-			return true
-		}
-	}
-	return name == "" || name == grpchealth.HealthV1ServiceName
 }
 
 func (a *api) welcome(w http.ResponseWriter, r *http.Request) {

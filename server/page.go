@@ -51,9 +51,12 @@ type page struct {
 	dots          int
 }
 
-// maxPageDots keep a page's context within a token, even when each dot costs
-// the most bytes it can: actor, count, gap and length.
-const maxPageDots = dvv.MaxTokenPayload / 29
+// A page's context stays within a token even when each dot costs the most bytes
+// it can: its actor, one interval, a gap and a length.
+const (
+	maxDotBytes = 8 + 1 + 10 + 10
+	maxPageDots = (dvv.MaxTokenPayload - 4<<10) / maxDotBytes // 4 KiB for the siblings of the last member
+)
 
 // take adds a member and tells whether there is room for another.
 func (pg *page) take(name string, m crdt.Member, row crdt.Row) bool {
@@ -61,12 +64,12 @@ func (pg *page) take(name string, m crdt.Member, row crdt.Row) bool {
 	pg.bytes += len(name) + len(m.Note)
 	pg.dots += len(row.Dots())
 	addDots(&pg.shown, row)
-	if pg.dots > maxPageDots {
+	if pg.dots >= maxPageDots {
 		// Dots of neighbours in one clock cost far less than the worst: measure,
-		// and reckon with the worst for the next few only.
-		pg.dots = len(pg.shown.AppendBinary(nil)) / 29
+		// and reckon with the worst for those to come only.
+		pg.dots = len(pg.shown.AppendBinary(nil))/maxDotBytes + 1
 	}
-	return len(pg.members) < pg.wanted && pg.bytes < PageBytes && pg.dots <= maxPageDots-minRows
+	return len(pg.members) < pg.wanted && pg.bytes < PageBytes && pg.dots < maxPageDots
 }
 
 func (s setService) Members(ctx context.Context, req *connect.Request[cartwheelv1.SetServiceMembersRequest]) (*connect.Response[cartwheelv1.SetServiceMembersResponse], error) {

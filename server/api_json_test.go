@@ -1,0 +1,162 @@
+package server_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/cartwheel-db/cartwheel/server"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// post is what curl does.
+func (c client) post(t testing.TB, path, body string) (status int, answer string) {
+	t.Helper()
+	req := must(http.NewRequestWithContext(t.Context(), http.MethodPost, c.url+path, strings.NewReader(body)))
+	req.Header.Set("Content-Type", "application/json")
+	res := must(http.DefaultClient.Do(req)) // HTTP/1.1
+	defer res.Body.Close()
+	raw := must(io.ReadAll(res.Body))
+	var flat bytes.Buffer // protojson varies its white space on purpose
+	if err := json.Compact(&flat, raw); err != nil {
+		t.Fatalf("%s: %v in %s", path, err, raw)
+	}
+	return res.StatusCode, flat.String()
+}
+
+func TestASessionWithCurlReadsAsItIsWrittenDown(t *testing.T) {
+	n := newSingle(t, 1)
+	c := serve(t, n)
+	tokens := map[string]string{}
+	field := regexp.MustCompile(`"(context|nextCursor)":"([^"]*)"`)
+	var golden strings.Builder
+	for _, step := range []struct{ path, body, keep string }{
+		{"SetService/Add", `{"bucket":"carts","key":"42","members":[{"member":"milk"},{"member":"eggs","note":"c2l4"}]}`, ""},
+		{"SetService/Members", `{"bucket":"carts","key":"42","limit":1}`, "PAGE"},
+		{"SetService/Members", `{"bucket":"carts","key":"42","cursor":"{PAGE.nextCursor}"}`, ""},
+		{"SetService/Contains", `{"bucket":"carts","key":"42","members":["milk","tea"]}`, ""},
+		{"SetService/Update", `{"bucket":"carts","key":"42","changes":[{"add":{"member":"tea"}},{"remove":"eggs"}],"context":"{PAGE.context}"}`, ""},
+		{"SetService/Remove", `{"bucket":"carts","key":"42","members":["milk"],"options":{"w":1}}`, ""},
+		{"SetService/Size", `{"bucket":"carts","key":"42","options":{"fast":true}}`, ""},
+		{"SetService/Clear", `{"bucket":"carts","key":"42"}`, ""},
+		{"SetService/Members", `{"bucket":"carts","key":"42"}`, ""},
+		{"CounterService/Add", `{"bucket":"hits","key":"home","delta":"5","options":{"operationId":"000102030405060708090a0b0c0d0e0f-1-1700000000000"}}`, ""},
+		{"CounterService/Add", `{"bucket":"hits","key":"home","delta":"5","options":{"operationId":"000102030405060708090a0b0c0d0e0f-1-1700000000000"}}`, ""},
+		{"CounterService/Add", `{"bucket":"hits","key":"home","delta":6,"options":{"operationId":"000102030405060708090a0b0c0d0e0f-1-1700000000000"}}`, ""},
+		{"CounterService/Get", `{"bucket":"hits","key":"home"}`, ""},
+		{"CounterService/Reset", `{"bucket":"hits","key":"home"}`, ""},
+		{"RegisterService/Set", `{"bucket":"regs","key":"name","value":"Q2FydHdoZWVs"}`, ""},
+		{"RegisterService/Get", `{"bucket":"regs","key":"name","withConcurrent":true}`, ""},
+		{"RegisterService/Delete", `{"bucket":"regs","key":"name"}`, ""},
+		{"RegisterService/Get", `{"bucket":"regs","key":"name"}`, ""},
+		{"BlobService/Put", `{"bucket":"blobs","key":"b","value":"b25l"}`, ""},
+		{"BlobService/Put", `{"bucket":"blobs","key":"b","value":"dHdv"}`, ""},
+		{"BlobService/Get", `{"bucket":"blobs","key":"b"}`, "BOTH"},
+		{"BlobService/Put", `{"bucket":"blobs","key":"b","value":"dGhyZWU=","context":"{BOTH.context}"}`, ""},
+		{"BlobService/Get", `{"bucket":"blobs","key":"b"}`, ""},
+		{"BlobService/Delete", `{"bucket":"blobs","key":"b"}`, ""},
+		{"ClusterService/Status", `{}`, ""},
+		{"ClusterService/Members", `{}`, ""},
+		{"ClusterService/Ring", `{}`, ""},
+		{"ClusterService/Locate", `{"type":"DATA_TYPE_SET","bucket":"carts","key":"42"}`, ""},
+		{"SetService/Add", `{"bucket":"carts","key":"","members":[{"member":"milk"}]}`, ""},
+		{"SetService/Remove", `{"bucket":"carts","key":"43","members":["milk"],"context":"{PAGE.context}"}`, ""},
+		{"SetService/Add", `{"bucket":"carts","key":"42","members":[{"member":"milk"}],"options":{"w":4}}`, ""},
+		{"SetService/Add", `{"basket":"carts"}`, ""},
+		{"grpc.health", `{}`, ""},
+	} {
+		path, body := "/cartwheel.v1."+step.path, step.body
+		if step.path == "grpc.health" {
+			path = "/grpc.health.v1.Health/Check"
+		}
+		for name, token := range tokens {
+			body = strings.ReplaceAll(body, "{"+name+"}", token)
+		}
+		status, answer := c.post(t, path, body)
+		if step.keep != "" {
+			for _, m := range field.FindAllStringSubmatch(answer, -1) {
+				tokens[step.keep+"."+m[1]] = m[2]
+			}
+		}
+		fmt.Fprintf(&golden, "POST %s %s\n%d %s\n\n", path, step.body, status, answer)
+	}
+	file := filepath.Join("testdata", "session.golden")
+	if *update {
+		if err := os.WriteFile(file, []byte(golden.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := string(must(os.ReadFile(file))); golden.String() != want {
+		got, kept := strings.Split(golden.String(), "\n"), strings.Split(want, "\n")
+		for i := range min(len(got), len(kept)) {
+			if got[i] != kept[i] {
+				t.Fatalf("line %d\ngot  %s\nwant %s", i+1, got[i], kept[i])
+			}
+		}
+		t.Fatalf("%d lines, want %d", len(got), len(kept))
+	}
+}
+
+func TestHealthFollowsTheStateOfTheNode(t *testing.T) {
+	n := newSingle(t, 1)
+	c := serve(t, n)
+	const check = "/grpc.health.v1.Health/Check"
+	for _, test := range []struct {
+		name, state, service string
+		status               int
+		want                 string
+	}{
+		{"a ready node serves", server.Ready, "", 200, `"SERVING_STATUS_SERVING"`},
+		{"each of its services does", server.Ready, "cartwheel.v1.BlobService", 200, `"SERVING_STATUS_SERVING"`},
+		{"a node that catches up serves", server.Recovering, "", 200, `"SERVING_STATUS_SERVING"`},
+		{"a starting node does not", server.Starting, "", 200, `"SERVING_STATUS_NOT_SERVING"`},
+		{"nor does one that drains", server.Draining, "cartwheel.v1.SetService", 200, `"SERVING_STATUS_NOT_SERVING"`},
+		{"an unknown service is not found", server.Ready, "cartwheel.v1.MapService", 404, `"not_found"`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			n.mu.Lock()
+			n.state = test.state
+			n.mu.Unlock()
+			status, answer := c.post(t, check, fmt.Sprintf(`{"service":%q}`, test.service))
+			if status != test.status || !strings.Contains(answer, test.want) {
+				t.Errorf("got %d %s, want %d and %s", status, answer, test.status, test.want)
+			}
+		})
+	}
+}
+
+func TestTheHandlerServesMoreThanTheServices(t *testing.T) {
+	c := serve(t, newSingle(t, 1))
+	for _, test := range []struct {
+		name, path string
+		status     int
+		want       string
+	}{
+		{"the front page says what this is and what to paste", "/", 200, "/cartwheel.v1.SetService/Add"},
+		{"metrics pass through", "/metrics", 200, "cartwheel_up 1"},
+		{"anything else is not found", "/favicon.ico", 404, "not found"},
+		{"a procedure is posted to", "/cartwheel.v1.SetService/Add", 405, ""},
+		{"reflection is there", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", 405, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			res := must(c.http.Do(must(http.NewRequestWithContext(t.Context(), http.MethodGet, c.url+test.path, nil))))
+			defer res.Body.Close()
+			body := string(must(io.ReadAll(res.Body)))
+			if res.StatusCode != test.status || !strings.Contains(body, test.want) {
+				t.Errorf("got %s %s", res.Status, body)
+			}
+			if test.path == "/" && strings.Count(body, "http://") != 1 {
+				t.Errorf("no command to paste in %s", body)
+			}
+		})
+	}
+}
