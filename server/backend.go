@@ -31,7 +31,7 @@ type Backend interface {
 
 // What a node may say of its state. See [NodeStatus] and [PeerStatus].
 const (
-	Starting   = "joining"    // opening its store and meeting its peers
+	Starting   = "starting"   // opening its store and meeting its peers
 	Recovering = "recovering" // serves, and catches up
 	Ready      = "ready"      // serves and has caught up
 	Draining   = "draining"   // finishes what it has begun and takes nothing new
