@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -89,9 +90,27 @@ func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
 		nodes = append(nodes, n)
 		fmt.Fprintf(out, "n%d  %s  api http://%s  data %s\n", i+1, n.ID(), n.APIAddr(), c.Data)
 	}
+	if err := meet(ctx, nodes); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, devHints, cfg.nodes, cluster.Replicas, cluster.Read, cluster.Write, nodes[0].APIAddr())
 	<-ctx.Done()
 	fmt.Fprintln(out, "\ndraining")
+	return nil
+}
+
+// meet waits until every node knows and reaches all others: from then on any
+// quorum can be had at any of them.
+func meet(ctx context.Context, nodes []*server.Node) error {
+	for _, n := range nodes {
+		for !n.Meets(len(nodes)) {
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
 	return nil
 }
 

@@ -351,6 +351,18 @@ func (n *Node) PeerAddr() string { return n.links.Addr() }
 // GossipAddr returns what others pass to --join.
 func (n *Node) GossipAddr() string { return n.talk.Load().Addr() }
 
+// Meets tells whether the ring has this many members at least and the node
+// reaches all of them.
+func (n *Node) Meets(members int) bool {
+	all := n.Ring().Members()
+	for _, m := range all {
+		if !n.Reachable(m.ID) {
+			return false
+		}
+	}
+	return len(all) >= members
+}
+
 // The node as the API handlers see it.
 
 // Do implements [Backend].
