@@ -77,7 +77,7 @@ func (c *client) member() string { return fmt.Sprintf("m%d", c.w.dice.IntN(8)) }
 // begins with exact never reset: they are held to a stricter oracle.
 func (c *client) anyKey() crdt.Key {
 	r := c.w.dice
-	n := r.IntN(3)
+	n := r.IntN(c.w.profile.keys)
 	switch r.IntN(8) {
 	case 0, 1, 2:
 		return key(crdt.Set, fmt.Sprintf("set%d", n))

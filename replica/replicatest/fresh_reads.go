@@ -71,10 +71,10 @@ func (w *World) checkRead(a asking, res replica.Result) {
 	}
 	m := res.Merged
 	if res.Answers < a.r {
-		w.fail("read %v at R=%d was answered with %d answers", a.query, a.r, res.Answers)
+		w.fail("%v at R=%d was answered with %d answers", a.query, a.r, res.Answers)
 	}
 	if !res.Degraded && a.wild == w.wild && !m.Clock.Covers(a.quorate) {
-		w.fail("read %v at R=%d shows the state at %v and misses %v, which too many owners had for R of them to miss", a.query, a.r, m.Clock, a.quorate.Minus(m.Clock))
+		w.fail("%v at R=%d shows the state at %v and misses %v, which too many owners had for R of them to miss", a.query, a.r, m.Clock, a.quorate.Minus(m.Clock))
 	}
 	part := w.memory.parts[w.ring.Partition(a.query.Key.Bucket, a.query.Key.Name)]
 	var want []replica.Found
@@ -89,7 +89,7 @@ func (w *World) checkRead(a asking, res replica.Result) {
 	}
 	same := slices.EqualFunc(want, m.Rows, func(a, b replica.Found) bool { return a.Field == b.Field && sameLive(a.Row, b.Row) })
 	if !same {
-		w.fail("read %v shows at %v\n  %v\nwhat follows from these events is\n  %v", a.query, m.Clock, m.Rows, want)
+		w.fail("%v shows at %v\n  %v\nwhat follows from these events is\n  %v", a.query, m.Clock, m.Rows, want)
 	}
 }
 

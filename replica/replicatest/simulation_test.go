@@ -2,6 +2,7 @@ package replicatest
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"runtime"
 	"strings"
@@ -10,9 +11,10 @@ import (
 )
 
 var (
-	seeds = flag.Int("seeds", 100, "simulations to run")
-	seed  = flag.Uint64("seed", 1, "seed of the first simulation")
-	story = flag.Bool("story", false, "tell everything that happens; for one seed")
+	seeds  = flag.Int("seeds", 0, "simulations to run; 0 for a few seconds' worth")
+	seed   = flag.Uint64("seed", 1, "seed of the first simulation")
+	story  = flag.Bool("story", false, "tell everything that happens; for one seed, with -v")
+	update = flag.Bool("update", false, "write the golden files anew")
 )
 
 // simulate runs seeds on all processors and hands each report to fn, in order of
@@ -49,10 +51,16 @@ func simulate(first uint64, n int, opt func(seed uint64) Options, fn func(*Repor
 	wg.Wait()
 }
 
+// TestSimulation runs -seeds simulations from -seed on. In a run of some size,
+// every rare path of the protocol must have been taken.
 func TestSimulation(t *testing.T) {
-	failures := 0
+	n := *seeds
+	if n == 0 {
+		n = defaultSeeds
+	}
+	failures, quietest := 0, Tally{Acked: 1 << 30}
 	var sum Report
-	simulate(*seed, *seeds, func(seed uint64) Options {
+	simulate(*seed, n, func(seed uint64) Options {
 		o := Options{Seed: seed}
 		if *story {
 			o.Story = os.Stdout
@@ -68,28 +76,118 @@ func TestSimulation(t *testing.T) {
 			}
 			return
 		}
-		sum.add(r.Stats)
-		for i, n := range r.Faults {
-			sum.Faults[i] += n
+		faults := 0
+		for k, n := range r.Faults {
+			sum.Faults[k] += n
+			faults += n
 		}
+		if faults < minFaults || r.Ops.All() < minOps {
+			t.Errorf("seed %d: %d faults and %d operations", r.Seed, faults, r.Ops.All())
+		}
+		if r.Ops.Acked < quietest.Acked {
+			quietest = r.Ops
+		}
+		sum.add(r.Stats)
 		sum.Events += r.Events
 		sum.Virtual += r.Virtual
-		sum.Inside = append(sum.Inside, r.Inside...)
-		sum.Ops.Acked += r.Ops.Acked
-		sum.Ops.Unknown += r.Ops.Unknown
-		sum.Ops.Failed += r.Ops.Failed
-		sum.Ops.Reads += r.Ops.Reads
-		sum.Ops.ReadFailed += r.Ops.ReadFailed
-		sum.Ops.Retried += r.Ops.Retried
+		sum.Ops.add(r.Ops)
 	})
 	if failures > 0 {
-		t.Errorf("%d of %d seeds failed", failures, *seeds)
+		t.Errorf("%d of %d seeds failed", failures, n)
 	}
-	t.Logf("%d events, %d s of virtual time, operations %+v\nstats %+v", sum.Events, sum.Virtual/second, sum.Ops, sum.Stats)
+	t.Logf("%d events in %d s of virtual time", sum.Events, sum.Virtual/second)
+	t.Logf("operations: %+v; fewest acknowledged: %+v", sum.Ops, quietest)
+	t.Logf("shards: %+v", sum.Stats)
+	var faults []string
 	for k, n := range sum.Faults {
-		t.Logf("%v: %d", faultKind(k), n)
+		faults = append(faults, fmt.Sprintf("%v %d", faultKind(k), n))
 	}
-	for _, s := range sum.Inside {
-		t.Log(s)
+	t.Logf("faults: %s", strings.Join(faults, ", "))
+	if n >= enough && failures == 0 {
+		everythingHappened(t, &sum)
+	}
+}
+
+// enough is how many seeds reach every rare path.
+const enough = 100
+
+func everythingHappened(t *testing.T, r *Report) {
+	s := r.Stats
+	for _, m := range []struct {
+		what  string
+		times uint64
+	}{
+		{"a group came twice", s.Known},
+		{"a dot was killed before it arrived", s.Deferred},
+		{"a payload was dead on arrival", s.Stillborn},
+		{"a clear reached dots not seen yet", s.DeferredKeys},
+		{"an increment was applied twice and taken back", s.Voids},
+		{"registers were written concurrently", s.Concurrent},
+		{"a commit held more groups than one", s.CommitGroups - min(s.CommitGroups, s.Commits)},
+		{"a retry was recognised", s.Retries},
+		{"a mutation had nothing to change", s.Nothing},
+		{"a fallback stood in", s.Fallbacks},
+		{"a mutation was handed on", s.Forwards},
+		{"a read was degraded", s.Degraded},
+		{"a read was hedged", s.Hedges},
+		{"a replica was nudged", s.Nudges},
+		{"an exchange found a difference", s.Exchanges},
+		{"a group was caught up with", s.CaughtUp},
+		{"a partition was handed off", s.HandedOff},
+		{"a queue was full", s.Refused},
+		{"an increment came before the one it follows", s.Early},
+		{"an outcome was unknown", uint64(r.Ops.Unknown)},
+		{"an operation failed", uint64(r.Ops.Failed)},
+	} {
+		if m.times == 0 {
+			t.Errorf("it never happened that %s", m.what)
+		}
+	}
+	for k, n := range r.Faults {
+		if n == 0 {
+			t.Errorf("no fault was a %v", faultKind(k))
+		}
+	}
+}
+
+func TestTheSameSeedGivesTheSameHistory(t *testing.T) {
+	for seed := range uint64(8) {
+		a, errA := Run(Options{Seed: seed})
+		b, errB := Run(Options{Seed: seed})
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		if a.Hash != b.Hash || a.Events != b.Events {
+			t.Errorf("seed %d: %016x after %d events, then %016x after %d", seed, a.Hash, a.Events, b.Hash, b.Events)
+		}
+	}
+}
+
+// TestHistoriesAreTheSameOnEveryMachine compares hashes with those of another
+// day and machine. Whatever changes what shards say or when, or how a seed is
+// read, changes them: look whether that was meant, and write them anew with
+//
+//	go test ./replica/replicatest -run TestHistories -update
+func TestHistoriesAreTheSameOnEveryMachine(t *testing.T) {
+	const path = "testdata/histories.golden"
+	var b strings.Builder
+	for seed := uint64(1); seed <= 5; seed++ {
+		r, err := Run(Options{Seed: seed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&b, "seed %d: %016x, %d events, %d operations\n", seed, r.Hash, r.Events, r.Ops.All())
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("histories are\n%sand were\n%s", b.String(), want)
 	}
 }

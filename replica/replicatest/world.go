@@ -3,6 +3,7 @@ package replicatest
 import (
 	"fmt"
 	"io"
+	"math/bits"
 	"math/rand/v2"
 
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -20,7 +21,7 @@ const (
 // Options of one simulation.
 type Options struct {
 	Seed  uint64
-	Ops   int       // client operations at least; 0 for 220
+	Ops   int       // client operations at least; 0 for some more than minOps
 	Story io.Writer // told every event as it happens; may be nil
 	Bug   Bug       // planted mistakes; the zero value plants none
 }
@@ -43,11 +44,29 @@ type Report struct {
 	Faults  [faultKinds]int
 	Ops     Tally
 	Stats   replica.Stats // summed over all shards that lived
-	Inside  []string      // increments counted twice because a later total holds a lost one
 }
 
 // Tally counts client operations by outcome.
-type Tally struct{ Acked, Unknown, Failed, Reads, ReadFailed, Retried int }
+type Tally struct {
+	Acked, Unknown, Failed int // mutations
+	Reads, ReadFailed      int // reads, and those of them that failed
+	Retried                int // mutations tried once more
+}
+
+// All is the number of operations, whatever became of them.
+func (t Tally) All() int { return t.Acked + t.Unknown + t.Failed + t.Reads }
+
+func (t *Tally) add(o Tally) {
+	t.Acked += o.Acked
+	t.Unknown += o.Unknown
+	t.Failed += o.Failed
+	t.Reads += o.Reads
+	t.ReadFailed += o.ReadFailed
+	t.Retried += o.Retried
+}
+
+// minOps is the least number of operations of a seed.
+const minOps = 200
 
 // World is a cluster under simulation: one goroutine, one heap of events, one
 // source of dice. Nothing in it iterates over a map.
@@ -94,6 +113,8 @@ type profile struct {
 	skew       int64 // ms
 	think      int64 // ns between operations of a client
 	faultEvery int64 // ns
+	clients    int
+	keys       int // of each kind
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -107,13 +128,15 @@ func newProfile(r *rand.Rand) profile {
 		loss:       pick(r, 0, 0, 0.005, 0.03),
 		dup:        pick(r, 0, 0.01, 0.05),
 		tail:       pick(r, 0, 0.002, 0.01),
-		commit:     pick(r, 300*us, 2*ms, 8*ms),
+		commit:     pick(r, 300*us, 3*ms, 15*ms, 60*ms),
 		exchange:   pick(r, second, 5*second),
 		maxQueue:   pick(r, 1<<14, 1<<14, 1<<14, 3),
 		batch:      pick(r, 2, 1<<10, 1<<10),
 		skew:       pick(r, int64(0), 200, 28_000),
-		think:      pick(r, 50*ms, 300*ms, 600*ms),
-		faultEvery: pick(r, second, 3*second),
+		think:      pick(r, 2*ms, 30*ms, 300*ms, 600*ms),
+		faultEvery: pick(r, 600*ms, 1500*ms, 4*second),
+		clients:    pick(r, 3, 5, 12),
+		keys:       pick(r, 1, 3),
 	}
 	p.joiner = p.nodes == 3 && r.IntN(2) == 0
 	p.leaver = p.nodes == 5 && r.IntN(3) == 0
@@ -125,7 +148,7 @@ func newProfile(r *rand.Rand) profile {
 func Run(o Options) (*Report, error) {
 	w := &World{opt: o, dice: rand.New(rand.NewPCG(o.Seed, 0x6361727477686c))}
 	if w.opt.Ops == 0 {
-		w.opt.Ops = 220
+		w.opt.Ops = minOps + 20
 	}
 	w.report.Seed = o.Seed
 	w.profile = newProfile(w.dice)
@@ -168,7 +191,7 @@ func (w *World) build() {
 		n.open()
 	}
 	w.announce()
-	clients := 3 + w.dice.IntN(4)
+	clients := p.clients
 	for i := range clients {
 		w.clients = append(w.clients, newClient(w, i, w.opt.Ops/clients+1))
 	}
@@ -237,8 +260,12 @@ func (w *World) between(lo, hi int64) int64 {
 	return lo + w.dice.Int64N(hi-lo)
 }
 
-// around returns a time with the given mean, mostly below it.
-func (w *World) around(mean int64) int64 { return int64(w.dice.ExpFloat64() * float64(mean)) }
+// around returns a time with about the given mean, mostly below it: nearly an
+// exponential distribution, in whole numbers, which are the same on any machine.
+func (w *World) around(mean int64) int64 {
+	halvings := int64(bits.LeadingZeros64(w.dice.Uint64()))
+	return mean * (halvings<<10 + w.dice.Int64N(1<<10)) / 1477 // 1024 / ln 2
+}
 
 func (w *World) chance(p float64) bool { return p > 0 && w.dice.Float64() < p }
 

@@ -1,0 +1,54 @@
+// Package replicatest runs whole clusters from a seed and holds them to oracles.
+//
+// The protocol is a value (see package replica), so a cluster is a handful of
+// values, and time is a number. One goroutine takes one event after another from
+// one heap; dice of one seed decide how long a message travels, whether it
+// arrives twice or never, when a disk forgets what was not synced, and who is
+// paused, split off, wiped or copied. The code that is run is the code of the
+// server, not a model of it.
+//
+//	            ┌──────────── heap of events, virtual time ───────────┐
+//	clients ──▶ │  n1 ══╦══ n2      driver: Receive, Tick, Fill,      │ ──▶ checkers
+//	nemesis ──▶ │       ║  ╲╱       Commit, Committed                 │
+//	            │  n4 ══╩══ n3      network: delay, loss, cut, repeat │
+//	            └─────────────────────────────────────────────────────┘
+//	                         trace: a hash, and the last of the story
+//
+// Play it again with the line that a failure prints:
+//
+//	go test ./replica/replicatest -run TestSimulation -seed 42 -seeds 1 -v
+//
+// and with -story all that happens is told.
+//
+// # The checkers
+//
+// The registry sees every group that any shard writes, and keeps a copy. It knows
+// what the shards cannot: everything. What a replica holds and what a read shows
+// must be the fold of the events in its clock, computed anew, without order.
+//
+//	registry.go          no dot is minted twice; the fold
+//	folded_rows.go       stores are the fold of their clocks; owners are equal bytes at quiet
+//	durable_acks.go      nothing is acknowledged before it is durable, and at W nodes
+//	fresh_reads.go       a read at R misses nothing that R owners had to know
+//	observed_kills.go    nobody kills what was not shown; what was removed stays away;
+//	                     nothing acknowledged is lost; "nothing was done" is true
+//	exact_counters.go    all acknowledged increments, those in doubt at most once
+//	register_winners.go  the latest write wins; blob siblings are the concurrent writes
+//
+// The promise speaks of writes with surviving copies: a disk is lost only when
+// everything acknowledged has a copy elsewhere.
+//
+// A checker that never fails proves nothing: planted_test.go plants mistakes in
+// what surrounds the shards, and each must be found.
+//
+// # The store
+//
+// [MemStore] is the store in memory with the contract of the one on disk, whose
+// views are snapshots that cost nothing and whose commits a crash can prevent.
+//
+// # Models
+//
+// TigerBeetle's VOPR, for real code under a simulated clock, network and disk,
+// and checkers that are files named after what they check. Pebble's vfs, for the
+// disk that forgets. FoundationDB's simulation, for doing this first.
+package replicatest

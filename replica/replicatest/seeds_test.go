@@ -1,0 +1,6 @@
+//go:build !race
+
+package replicatest
+
+// defaultSeeds is what a plain go test runs; make simulation runs more.
+const defaultSeeds = 300
