@@ -230,6 +230,10 @@ func (c *commit) ack(to ring.NodeID, partition int, d dvv.Dot) {
 func (s *Shard) receiveReplicate(from ring.NodeID, m Replicate) {
 	size := 0
 	for _, sh := range m.Batch {
+		if !s.valid(sh.Partition) {
+			s.Stats.Malformed++
+			return
+		}
 		for i := range sh.Groups {
 			size += sh.Groups[i].Bytes()
 		}

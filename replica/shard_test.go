@@ -300,3 +300,20 @@ func TestAPeerFoundLostInASweepIsLostToAllWhoWaitForIt(t *testing.T) {
 		t.Errorf("the mutation still waits for %v: %v", first.id, client.sends)
 	}
 }
+
+func TestGroupsOfAPartitionThatDoesNotExistAreNotStored(t *testing.T) {
+	w := newTrio(t, nil)
+	first, second := w.node(0), w.node(1)
+	w.add(first, 1, 1, "milk", 5000)
+	w.commit(first)
+	groups := sent[replica.Replicate](first, second.id)[0].Batch[0].Groups
+	for _, partition := range []int{-1, 1, 1 << 20} {
+		w.deliver(first, second, replica.Replicate{Batch: []replica.Shipment{{Partition: partition, Groups: groups}}})
+		if second.shard.Waiting() {
+			t.Errorf("groups of partition %d of 1 wait to be stored", partition)
+		}
+	}
+	if n := second.shard.Totals().Malformed; n != 3 {
+		t.Errorf("%d of 3 counted as malformed", n)
+	}
+}
