@@ -32,13 +32,14 @@ type Result struct {
 	// Of a query, or of what a mutation had to read before it.
 	Degraded bool // fewer than R owners answered: what only absent ones know was not seen
 
+	Answers int // of a query: replicas whose rows were joined; of a mutation: replicas that hold it durably
+
 	// Of a query.
-	Merged  *Merged
-	Answers int // replicas whose rows were joined
+	Merged *Merged
 
 	// Of a mutation.
 	Wrote       bool      // false when there was nothing to change
-	Context     dvv.Clock // the dots that were minted
+	Context     dvv.Clock // the dots that were minted, and those that removes killed
 	Answer      int64     // the counter's value after an increment, before a reset
 	Coordinator ring.NodeID
 }

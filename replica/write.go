@@ -64,6 +64,9 @@ func (s *Shard) finish(w *write, f *Failure) {
 	w.finished = true
 	w.result.Failure = f
 	w.result.Coordinator = s.cfg.Self
+	if w.result.Wrote {
+		w.result.Answers = w.count.Acked()
+	}
 	s.forgetWrite(w)
 	w.done(w.result)
 }
@@ -99,6 +102,10 @@ func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
 	for i := range group.Events {
 		if group.Events[i].Payload != nil {
 			w.result.Context.Add(group.Dot(i))
+			continue
+		}
+		for _, d := range group.Events[i].Kills {
+			w.result.Context.Add(d)
 		}
 	}
 	if !again {

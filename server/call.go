@@ -92,12 +92,7 @@ func (c *call) mutate(ctx context.Context, o *cartwheelv1.WriteOptions, given st
 	if p != nil {
 		return fail(p)
 	}
-	if res.Wrote {
-		if _, byDefault := c.backend.Defaults(); w == 0 {
-			w = byDefault
-		}
-		c.info.ReplicasAnswered = uint32(max(w, res.Answers))
-	}
+	c.info.ReplicasAnswered = uint32(res.Answers)
 	token, p := c.covering(res.Context, shown)
 	return res, token, p
 }
