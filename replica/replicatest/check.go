@@ -9,7 +9,7 @@ import (
 func (w *World) checkAtQuiet() {
 	checks := []func(){
 		w.checkEqualOwners, w.checkNothingLost, w.checkRemovals, w.checkHonesty,
-		w.checkCounters, w.checkResets, w.checkRegisters, w.checkBlobs,
+		w.checkCounters, w.checkResets, w.checkRegisters, w.checkBlobs, w.countGhosts,
 	}
 	for _, check := range checks {
 		if w.err == nil {

@@ -1,6 +1,9 @@
 package replicatest
 
 import (
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
 )
 
@@ -37,11 +40,35 @@ func (w *World) checkAcknowledged(rec *opRecord, res replica.Result) {
 	if best < rec.w {
 		w.fail("client %d was told that %s is done, at W=%d; no more than %d nodes ever had it durable", rec.client, briefly(rec.mutation), rec.w, best)
 	}
+	if res.Answers > best {
+		w.fail("client %d was told that %d replicas hold %s; no more than %d nodes ever had it durable", rec.client, res.Answers, briefly(rec.mutation), best)
+	}
 	for d := range res.Context.Dots() {
-		k := w.memory.parts[rec.partition].groups[d]
-		if k == nil || k.op != rec {
-			w.fail("client %d was told that %s is done as %v, which is %v", rec.client, briefly(rec.mutation), d, k)
+		if !rec.minted(d) && !rec.kills(d) {
+			w.fail("client %d was told that %s is done as %v, which is %s", rec.client, briefly(rec.mutation), d, brief(&w.memory.parts[rec.partition].groups[d].group))
 			return
 		}
 	}
+}
+
+// minted tells whether a dot was minted for the operation.
+func (r *opRecord) minted(d dvv.Dot) bool {
+	for _, k := range r.groups {
+		if d.Actor == k.group.Actor && d.Seq >= k.group.First && d.Seq <= k.group.Last() {
+			return true
+		}
+	}
+	return false
+}
+
+// kills tells whether the operation removed what lived under a dot.
+func (r *opRecord) kills(d dvv.Dot) bool {
+	for _, k := range r.groups {
+		for i := range k.group.Events {
+			if slices.Contains(k.group.Events[i].Kills, d) {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -35,6 +35,7 @@ func (w *World) checkCounters() {
 }
 
 func (w *World) checkExact(part *partition, log *keyLog, value int64) {
+	w.report.Checked.Counters++
 	rest := value
 	var doubtful []*opRecord
 	for _, r := range w.history.ops {
@@ -54,6 +55,7 @@ func (w *World) checkExact(part *partition, log *keyLog, value int64) {
 		for _, r := range doubtful {
 			if d := r.mutation.Delta; d == 1<<bit || -d == 1<<bit {
 				rest -= d
+				w.report.Checked.Doubtful++
 				break
 			}
 		}
@@ -134,6 +136,7 @@ func (w *World) checkResets() {
 			continue
 		}
 		final := w.final(r.partition)
+		w.report.Checked.Resets++
 		for _, l := range log.fold(log.rows[0], final).Live {
 			if l.Payload.Kind() == crdt.KindEntry && r.quorate.Contains(l.Dot) {
 				w.fail("%s was acknowledged, and %v that it had to see lives on", briefly(r.mutation), l.Dot)

@@ -73,6 +73,9 @@ func (w *World) checkRead(a asking, res replica.Result) {
 	if res.Answers < a.r {
 		w.fail("%v at R=%d was answered with %d answers", a.query, a.r, res.Answers)
 	}
+	if !res.Degraded && a.wild == w.wild && !a.quorate.IsEmpty() {
+		w.report.Checked.FreshReads++
+	}
 	if !res.Degraded && a.wild == w.wild && !m.Clock.Covers(a.quorate) {
 		w.fail("%v at R=%d shows the state at %v and misses %v, which too many owners had for R of them to miss", a.query, a.r, m.Clock, a.quorate.Minus(m.Clock))
 	}

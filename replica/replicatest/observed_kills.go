@@ -51,7 +51,11 @@ func (w *World) checkMinted(k *known, r *opRecord) {
 // bound to show when it began.
 func (w *World) checkRemovals() {
 	for _, r := range w.history.ops {
-		if !r.acked {
+		removes := r.mutation.Verb == replica.Delete || r.mutation.Context != nil && r.mutation.Verb != replica.Add && r.mutation.Verb != replica.Zero
+		for _, c := range r.mutation.Changes {
+			removes = removes || c.Remove
+		}
+		if !r.acked || !removes {
 			continue
 		}
 		part := w.memory.parts[r.partition]
@@ -60,13 +64,15 @@ func (w *World) checkRemovals() {
 			continue
 		}
 		observed := r.context
-		if r.mutation.Context == nil || r.mutation.Verb == replica.Zero {
+		if r.mutation.Context == nil {
 			// A second try may be answered with what the first one did.
 			if r.result.Degraded || !r.calm || r.tries > 1 || len(r.groups) > 1 {
 				continue
 			}
 			observed = r.quorate
+			w.report.Checked.Blind++
 		}
+		w.report.Checked.Removals++
 		final := w.final(r.partition)
 		check := func(field string) {
 			row := log.row(field)
@@ -107,9 +113,11 @@ func (w *World) checkNothingLost() {
 			continue
 		}
 		final := w.final(r.partition)
-		if !final.Covers(r.result.Context) {
-			w.fail("%s was acknowledged as %v; at quiet %v of it is gone", briefly(r.mutation), r.result.Context, r.result.Context.Minus(final))
-			return
+		for d := range r.result.Context.Dots() {
+			if r.minted(d) && !final.Contains(d) {
+				w.fail("%s was acknowledged as %v; at quiet %v of it is gone", briefly(r.mutation), r.result.Context, d)
+				return
+			}
 		}
 		survived := false
 		for _, k := range r.groups {
@@ -131,6 +139,9 @@ func (w *World) checkAdds(r *opRecord, final dvv.Clock) {
 	log := part.byKey[r.mutation.Key]
 	for d := range r.result.Context.Dots() {
 		e, _ := part.find(d)
+		if !r.minted(d) || e.event.Payload == nil {
+			continue
+		}
 		row := log.row(e.event.Row.Field)
 		live := false
 		for _, l := range log.fold(row, final).Live {
@@ -157,6 +168,38 @@ func (w *World) checkHonesty() {
 	for _, r := range w.history.ops {
 		if r.ended > 0 && !r.acked && !r.unknown && !r.repeated && len(r.groups) > 0 {
 			w.fail("%s failed and its client was told that nothing was written; it was minted as %v", briefly(r.mutation), &r.groups[0].group)
+		}
+	}
+}
+
+// countGhosts looks for operations that were minted by two coordinators, and
+// whose copies met different fates.
+func (w *World) countGhosts() {
+	for _, r := range w.history.ops {
+		if len(r.groups) < 2 {
+			continue
+		}
+		w.report.Checked.TwiceMinted++
+		if r.mutation.Key.Type == crdt.Counter {
+			continue
+		}
+		final, log := w.final(r.partition), w.memory.parts[r.partition].byKey[r.mutation.Key]
+		live, replaced := false, false
+		for _, k := range r.groups {
+			for i := range k.group.Events {
+				e := &k.group.Events[i]
+				if !k.group.In(final) || e.Payload == nil {
+					continue
+				}
+				lives := false
+				for _, l := range log.fold(log.row(e.Row.Field), final).Live {
+					lives = lives || l.Dot == k.group.Dot(i)
+				}
+				live, replaced = live || lives, replaced || !lives
+			}
+		}
+		if live && replaced {
+			w.report.Checked.Ghosts++
 		}
 	}
 }

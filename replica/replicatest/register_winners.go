@@ -54,6 +54,9 @@ func (w *World) checkOverwritten(winner *known) {
 		return
 	}
 	for _, r := range w.history.ops {
+		if r.acked && r.mutation.Key == winner.op.mutation.Key && len(r.knew) > 0 {
+			w.report.Checked.Overwrites++
+		}
 		if r.acked && r.mutation.Verb == replica.Assign && r != winner.op && slices.Contains(r.knew, winner.group.Op) {
 			w.fail("%v shows %s; client %d had seen that and wrote %s, which was acknowledged", r.mutation.Key, briefly(winner.op.mutation), r.client, briefly(r.mutation))
 		}
@@ -84,6 +87,9 @@ func (w *World) checkBlobs() {
 			slices.SortFunc(want, dvv.Dot.Compare)
 			n := w.nodes[w.index(w.ring.Owners(part.id)[0])]
 			row, err := n.store.View().Row(part.id, log.key.Row())
+			if len(want) > 1 {
+				w.report.Checked.Siblings++
+			}
 			if err != nil || !slices.Equal(row.Dots(), want) {
 				w.fail("%v has the siblings %v; concurrent are %v (%v)", log.key, row.Dots(), want, err)
 			}

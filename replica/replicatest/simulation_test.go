@@ -70,7 +70,7 @@ func TestSimulation(t *testing.T) {
 		if err != nil {
 			if failures++; failures <= 3 {
 				t.Errorf("%v", err)
-			} else {
+			} else if failures <= 20 {
 				first, _, _ := strings.Cut(err.Error(), "\n")
 				t.Error(first)
 			}
@@ -88,6 +88,8 @@ func TestSimulation(t *testing.T) {
 			quietest = r.Ops
 		}
 		sum.add(r.Stats)
+		sum.Checked.add(r.Checked)
+		sum.Settled = max(sum.Settled, r.Settled)
 		sum.Events += r.Events
 		sum.Virtual += r.Virtual
 		sum.Ops.add(r.Ops)
@@ -97,6 +99,7 @@ func TestSimulation(t *testing.T) {
 	}
 	t.Logf("%d events in %d s of virtual time", sum.Events, sum.Virtual/second)
 	t.Logf("operations: %+v; fewest acknowledged: %+v", sum.Ops, quietest)
+	t.Logf("checked: %+v; longest until all agreed: %d s", sum.Checked, sum.Settled/second)
 	t.Logf("shards: %+v", sum.Stats)
 	var faults []string
 	for k, n := range sum.Faults {
@@ -136,6 +139,15 @@ func everythingHappened(t *testing.T, r *Report) {
 		{"a partition was handed off", s.HandedOff},
 		{"a queue was full", s.Refused},
 		{"an increment came before the one it follows", s.Early},
+		{"a read had something it could not miss", uint64(r.Checked.FreshReads)},
+		{"a removal without a context was certain of what it observed", uint64(r.Checked.Blind)},
+		{"a removal with a context was acknowledged", uint64(r.Checked.Removals - r.Checked.Blind)},
+		{"a reset was certain of what it observed", uint64(r.Checked.Resets)},
+		{"an exact counter was counted", uint64(r.Checked.Counters)},
+		{"an increment in doubt was counted", uint64(r.Checked.Doubtful)},
+		{"a register was overwritten by one who had seen it", uint64(r.Checked.Overwrites)},
+		{"a blob had siblings", uint64(r.Checked.Siblings)},
+		{"an operation was minted twice", uint64(r.Checked.TwiceMinted)},
 		{"an outcome was unknown", uint64(r.Ops.Unknown)},
 		{"an operation failed", uint64(r.Ops.Failed)},
 	} {

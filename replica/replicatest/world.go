@@ -44,6 +44,8 @@ type Report struct {
 	Faults  [faultKinds]int
 	Ops     Tally
 	Stats   replica.Stats // summed over all shards that lived
+	Checked Checked
+	Settled int64 // ns of quiet until all agreed
 }
 
 // Tally counts client operations by outcome.
@@ -51,6 +53,39 @@ type Tally struct {
 	Acked, Unknown, Failed int // mutations
 	Reads, ReadFailed      int // reads, and those of them that failed
 	Retried                int // mutations tried once more
+}
+
+// Checked counts what the checkers had to look at: a checker that is never given
+// anything holds nothing.
+type Checked struct {
+	FreshReads  int // reads that had something they could not miss
+	Removals    int // acknowledged removals whose observation is certain
+	Blind       int // of them, without a context
+	Resets      int
+	Counters    int // exact ones with increments
+	Doubtful    int // increments of unknown outcome that were in a counter
+	Overwrites  int // acknowledged writes whose client had seen an earlier one
+	Siblings    int // blobs with more values than one
+	TwiceMinted int // operations that were minted more than once
+
+	// Ghosts are operations, other than increments, that were minted twice, by two
+	// coordinators, where one copy was since replaced and the other one lives on.
+	// Their clients were in doubt, or a forward of theirs came late: the second
+	// copy is a write of its own.
+	Ghosts int
+}
+
+func (c *Checked) add(o Checked) {
+	c.FreshReads += o.FreshReads
+	c.Removals += o.Removals
+	c.Blind += o.Blind
+	c.Resets += o.Resets
+	c.Counters += o.Counters
+	c.Doubtful += o.Doubtful
+	c.Overwrites += o.Overwrites
+	c.Siblings += o.Siblings
+	c.TwiceMinted += o.TwiceMinted
+	c.Ghosts += o.Ghosts
 }
 
 // All is the number of operations, whatever became of them.
@@ -294,6 +329,7 @@ func (w *World) calm() {
 		}
 		return false
 	})
+	w.report.Settled = w.now - (until - deadline)
 	if w.err == nil {
 		w.readEverything()
 	}
