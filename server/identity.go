@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 
 	"github.com/google/uuid"
-	"github.com/vmihailenco/msgpack/v5"
 
+	"github.com/cartwheel-db/cartwheel/crdt/pack"
 	"github.com/cartwheel-db/cartwheel/ring"
 )
 
@@ -21,18 +21,64 @@ import (
 //	DIR/facts         the membership facts it knows, and gossip addresses
 //	DIR/shard-0.db …  the stores
 //
-// Both small files are a CRC32C and msgpack, replaced by rename.
+// Both small files are a CRC32C and a few packed values, replaced by rename.
 
 type identity struct {
-	Node       string `msgpack:"node"`
-	Cluster    string `msgpack:"cluster"`
-	Partitions int    `msgpack:"partitions"`
-	Shards     int    `msgpack:"shards"`
+	Node       string
+	Cluster    string
+	Partitions int
+	Shards     int
 }
 
+func (id identity) append(b []byte) []byte {
+	b = pack.AppendString(pack.AppendArray(b, 4), id.Node)
+	b = pack.AppendString(b, id.Cluster)
+	return pack.AppendUint(pack.AppendUint(b, uint64(id.Partitions)), uint64(id.Shards))
+}
+
+func readIdentity(b []byte) (identity, error) {
+	r := pack.NewReader(b)
+	r.ArrayOf(4)
+	id := identity{Node: r.String(maxID), Cluster: r.String(maxID), Partitions: int(r.UintMax(ring.MaxPartitions)), Shards: int(r.UintMax(1 << 10))}
+	return id, r.Close()
+}
+
+// known is what a node remembers of the cluster.
 type known struct {
-	Facts []byte   `msgpack:"facts"`
-	Seeds []string `msgpack:"seeds"` // gossip addresses of members, tried after a restart
+	Facts ring.Facts
+	Seeds []string // gossip addresses of members, tried after a restart
+}
+
+func (k known) append(b []byte) ([]byte, error) {
+	facts, err := k.Facts.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	b = pack.AppendBytes(pack.AppendArray(b, 2), facts)
+	b = pack.AppendArray(b, len(k.Seeds))
+	for _, s := range k.Seeds {
+		b = pack.AppendString(b, s)
+	}
+	return b, nil
+}
+
+func readKnown(b []byte) (known, error) {
+	r := pack.NewReader(b)
+	r.ArrayOf(2)
+	facts := r.Bytes(maxRecord)
+	var k known
+	for range r.Array() {
+		k.Seeds = append(k.Seeds, r.String(ring.MaxAddrLen))
+		if r.Err() != nil {
+			break
+		}
+	}
+	if err := r.Close(); err != nil {
+		return known{}, err
+	}
+	var err error
+	k.Facts, err = ring.DecodeFacts(facts)
+	return k, err
 }
 
 // IdentityError refuses a data directory that belongs to something else.
@@ -51,7 +97,10 @@ func openIdentity(dir string, c Cluster, shards int) (id identity, fresh bool, e
 		return identity{}, false, fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	path := filepath.Join(dir, "node")
-	err = readRecord(path, &id)
+	body, err := readRecord(path)
+	if err == nil {
+		id, err = readIdentity(body)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if stores, _ := filepath.Glob(filepath.Join(dir, "shard-*.db")); len(stores) > 0 {
@@ -62,7 +111,7 @@ func openIdentity(dir string, c Cluster, shards int) (id identity, fresh bool, e
 			return identity{}, false, fmt.Errorf("draw a node id: %w", err)
 		}
 		id = identity{Node: u.String(), Cluster: c.ID, Partitions: c.Partitions, Shards: shards}
-		return id, true, writeRecord(path, id)
+		return id, true, writeRecord(path, id.append(nil))
 	case err != nil:
 		return identity{}, false, fmt.Errorf("data directory %s: %w", dir, err)
 	case id.Cluster != c.ID:
@@ -73,61 +122,57 @@ func openIdentity(dir string, c Cluster, shards int) (id identity, fresh bool, e
 	return id, false, nil
 }
 
-func readFacts(dir string) (ring.Facts, []string, error) {
-	var k known
-	err := readRecord(filepath.Join(dir, "facts"), &k)
+func readFacts(dir string) (known, error) {
+	body, err := readRecord(filepath.Join(dir, "facts"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return ring.Facts{}, nil, nil
+		return known{}, nil
+	}
+	var k known
+	if err == nil {
+		k, err = readKnown(body)
 	}
 	if err != nil {
-		return ring.Facts{}, nil, fmt.Errorf("membership facts: %w", err)
+		return known{}, fmt.Errorf("membership facts in %s: %w", dir, err)
 	}
-	facts, err := ring.DecodeFacts(k.Facts)
-	if err != nil {
-		return ring.Facts{}, nil, fmt.Errorf("membership facts in %s: %w", dir, err)
-	}
-	return facts, k.Seeds, nil
+	return k, nil
 }
 
-func writeFacts(dir string, facts ring.Facts, seeds []string) error {
-	b, err := facts.AppendBinary(nil)
+func writeFacts(dir string, k known) error {
+	b, err := k.append(nil)
 	if err != nil {
 		return fmt.Errorf("membership facts: %w", err)
 	}
-	return writeRecord(filepath.Join(dir, "facts"), known{Facts: b, Seeds: seeds})
+	return writeRecord(filepath.Join(dir, "facts"), b)
 }
 
-const maxRecord = 32 << 20
+const (
+	maxRecord = 32 << 20 // bytes
+	maxID     = 256      // bytes
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func readRecord(path string, v any) error {
+// readRecord returns the body of a file whose checksum holds.
+func readRecord(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if info.Size() > maxRecord {
-		return fmt.Errorf("%s: %d bytes, at most %d", path, info.Size(), maxRecord)
+		return nil, fmt.Errorf("%s: %d bytes, at most %d", path, info.Size(), maxRecord)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(b) < 4 || crc32.Checksum(b[4:], castagnoli) != binary.BigEndian.Uint32(b) {
-		return fmt.Errorf("%s: %d bytes with a wrong checksum", path, len(b))
+		return nil, fmt.Errorf("%s: %d bytes with a wrong checksum", path, len(b))
 	}
-	if err := msgpack.Unmarshal(b[4:], v); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+	return b[4:], nil
 }
 
 // writeRecord replaces a file so that a crash leaves the old or the new one.
-func writeRecord(path string, v any) error {
-	body, err := msgpack.Marshal(v)
-	if err != nil {
-		return err
-	}
+func writeRecord(path string, body []byte) error {
 	b := binary.BigEndian.AppendUint32(nil, crc32.Checksum(body, castagnoli))
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
 	if err != nil {

@@ -100,10 +100,11 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 func short(id ring.NodeID) string { return string(id[:min(8, len(id))]) }
 
 func (n *Node) start(ctx context.Context, fresh bool) (err error) {
-	var seeds []string
-	if n.facts, seeds, err = readFacts(n.cfg.Data); err != nil {
+	past, err := readFacts(n.cfg.Data)
+	if err != nil {
 		return err
 	}
+	n.facts = past.Facts
 	if !fresh && len(n.cfg.Join) > 0 && alone(n.facts, n.id) {
 		return fmt.Errorf("join: the data directory %s is a cluster of its own already; only an empty node may join", n.cfg.Data)
 	}
@@ -132,7 +133,7 @@ func (n *Node) start(ctx context.Context, fresh bool) (err error) {
 	talk, err := gossip.Start(gossip.Config{
 		Self: n.id, ClusterID: n.cfg.Cluster.ID, Ring: n.cfg.Cluster.Ring(), Secret: n.cfg.Cluster.Secret, Boot: boot,
 		BindAddr: n.cfg.Gossip, PeerAddr: n.links.Addr(), APIAddr: n.apiAt.Addr().String(),
-		Facts: n.facts.Clone(), OnFacts: n.learn, OnPeer: n.onPeer, Seeds: seeds, Logger: n.log,
+		Facts: n.facts.Clone(), OnFacts: n.learn, OnPeer: n.onPeer, Seeds: past.Seeds, Logger: n.log,
 	})
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
@@ -236,7 +237,7 @@ func (n *Node) merge(facts ring.Facts) error {
 	if err != nil {
 		return fmt.Errorf("fold %d membership facts: %w", next.Len(), err)
 	}
-	if err := writeFacts(n.cfg.Data, next, n.seeds()); err != nil {
+	if err := writeFacts(n.cfg.Data, known{next, n.seeds()}); err != nil {
 		return err
 	}
 	n.facts = next
@@ -279,7 +280,7 @@ func (n *Node) onPeer(id ring.NodeID, p gossip.Peer, up bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	// Where members gossip is worth keeping: it is how a restarted node finds them.
-	if err := writeFacts(n.cfg.Data, n.facts, n.seeds()); err != nil {
+	if err := writeFacts(n.cfg.Data, known{n.facts, n.seeds()}); err != nil {
 		n.log.Error("gossip addresses could not be kept", "err", err)
 	}
 }
