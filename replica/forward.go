@@ -127,8 +127,9 @@ func (s *Shard) receiveForwarded(from ring.NodeID, m Forwarded) {
 	}
 }
 
-// forwarded takes a coordinator's result. One that could not do it, and knows
-// that it did nothing, leaves the next one a chance; the failure of one that was
+// forwarded takes a coordinator's result. One that could not do it (its disk is
+// full, say) leaves the next one a chance, if it knows that it did nothing or the
+// operation id makes a second application one; the failure of one that was
 // given up decides nothing while the next one is at it.
 func (s *Shard) forwarded(f *forward, from ring.NodeID, r Result) {
 	if fail := r.Failure; fail != nil && !f.finished {
@@ -138,7 +139,8 @@ func (s *Shard) forwarded(f *forward, from ring.NodeID, r Result) {
 		if f.to != from {
 			return
 		}
-		if !fail.Unknown && (fail.Reason == Internal || fail.Reason == Overloaded) && len(f.tried) < s.ring.Config().Replicas {
+		again := !fail.Unknown || !f.request.Mutation.Op.IsZero()
+		if again && (fail.Reason == Internal || fail.Reason == Overloaded) && len(f.tried) < s.ring.Config().Replicas {
 			s.forwardNext(f)
 			return
 		}
