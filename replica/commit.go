@@ -27,6 +27,7 @@ type commit struct {
 	then    []func(error)              // afterwards, in order
 	drops   []int
 	pulls   map[pulled]bool
+	chains  map[chained]bool
 	groups  int
 }
 
@@ -55,7 +56,7 @@ func (s *Shard) Waiting() bool { return s.committing == nil && len(s.queue) > 0 
 // Committed with the error, and opens the store again, under a new actor.
 func (s *Shard) Fill(now Now, tx Tx) error {
 	s.now = now
-	c := &commit{s: s, tx: tx, ship: map[ring.NodeID][]Shipment{}, pulls: map[pulled]bool{}, acks: map[ring.NodeID][]Receipt{}}
+	c := &commit{s: s, tx: tx, ship: map[ring.NodeID][]Shipment{}, pulls: map[pulled]bool{}, chains: map[chained]bool{}, acks: map[ring.NodeID][]Receipt{}}
 	s.committing = c
 	taken, bytes := 0, 0
 	for taken < len(s.queue) && (taken == 0 || c.groups < s.cfg.BatchGroup && bytes < s.cfg.BatchBytes) {
@@ -200,6 +201,28 @@ func (c *commit) shipTo(to ring.NodeID, partition int, g crdt.Group) {
 	c.ship[to] = append(batch, Shipment{partition, []crdt.Group{g}})
 }
 
+// shipChain ships a group to a fallback, and before it what it follows, unless
+// this commit shipped that already: nobody sent it to the fallback before, and a
+// fallback does not catch up.
+func (c *commit) shipChain(to ring.NodeID, partition int, g *crdt.Group) {
+	key := chained{to, partition, g.Events[0].Row}
+	if p := c.s.parts[partition]; p != nil && !c.chains[key] {
+		before := p.chain(g)
+		for i := range before[:len(before)-1] {
+			c.shipTo(to, partition, before[i])
+		}
+		c.chains[key] = true
+	}
+	c.shipTo(to, partition, *g)
+}
+
+// chained is a chain of increments that was shipped to a fallback.
+type chained struct {
+	to        ring.NodeID
+	partition int
+	row       crdt.Address
+}
+
 // pull asks a peer, once this transaction is durable, for what is missing of a
 // partition: an increment came whose predecessor did not.
 func (c *commit) pull(from ring.NodeID, partition int) {
@@ -264,7 +287,7 @@ func (s *Shard) receiveReplicate(from ring.NodeID, m Replicate) {
 // deliver queues a peer's groups, or refuses them when the queue is far over
 // its bounds: an unacknowledged message is one that was lost.
 func (s *Shard) deliver(size int, fill func(*commit) error) {
-	if len(s.queue) >= 2*s.cfg.MaxQueue || s.queueBytes >= 64*s.cfg.BatchBytes {
+	if s.ailing || len(s.queue) >= 2*s.cfg.MaxQueue || s.queueBytes >= 64*s.cfg.BatchBytes {
 		s.Stats.Refused++
 		return
 	}

@@ -58,7 +58,7 @@ func (s *Shard) exchangeWith(id ring.NodeID) {
 
 func (s *Shard) receiveDigest(from ring.NodeID, m Digest) {
 	for _, e := range m.Batch {
-		if !s.valid(e.Partition) || !s.owns(e.Partition) && !s.stores(e.Partition) {
+		if !s.valid(e.Partition) || !s.owns(e.Partition) {
 			continue
 		}
 		p, err := s.loaded(e.Partition)
@@ -69,7 +69,14 @@ func (s *Shard) receiveDigest(from ring.NodeID, m Digest) {
 	}
 }
 
+// catchUpFrom asks a peer for what this owner lacks. A node that stores a
+// partition without owning it has nothing to catch up with: it hands off what it
+// has and drops it, and would otherwise begin the store again with what it asked
+// for before.
 func (s *Shard) catchUpFrom(partition int, from ring.NodeID, final bool) {
+	if !s.owns(partition) {
+		return
+	}
 	p, err := s.loaded(partition)
 	if err == nil {
 		s.send(from, CatchUp{Partition: partition, Clock: p.Clock().Clone(), Final: final})
@@ -87,7 +94,7 @@ func (s *Shard) receiveCatchUp(from ring.NodeID, m CatchUp) {
 	if s.missing(&e, m.Clock) == nil && (len(e.Groups) > 0 || e.Gap) {
 		s.send(from, e)
 	}
-	if m.Final || !s.owns(m.Partition) && !s.stores(m.Partition) {
+	if m.Final || !s.owns(m.Partition) {
 		return
 	}
 	if p, err := s.loaded(m.Partition); err == nil && !p.Clock().Covers(m.Clock) {
@@ -119,8 +126,8 @@ func (s *Shard) missing(e *Events, theirs clock) error {
 // that run beside each other, or of messages that came twice, one goes on, and
 // the others do not send the same once more.
 func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
-	if !s.valid(m.Partition) || !s.owns(m.Partition) && !s.stores(m.Partition) {
-		return // a store that was dropped meanwhile is not begun again
+	if !s.valid(m.Partition) || !s.owns(m.Partition) {
+		return // it owned the partition when it asked
 	}
 	size := 0
 	for i := range m.Groups {

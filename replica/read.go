@@ -228,7 +228,7 @@ func (s *Shard) nudge(partition int, behind, from ring.NodeID) {
 }
 
 func (s *Shard) receiveNudge(_ ring.NodeID, m Nudge) {
-	if s.valid(m.Partition) && m.From != s.cfg.Self && (s.owns(m.Partition) || s.stores(m.Partition)) {
+	if s.valid(m.Partition) && m.From != s.cfg.Self {
 		s.catchUpFrom(m.Partition, m.From, false)
 	}
 }

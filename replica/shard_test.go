@@ -34,7 +34,10 @@ type member struct {
 	reply []replica.Reply
 }
 
-func newTrio(t *testing.T, set func(*replica.Config)) *trio {
+func newTrio(t *testing.T, set func(*replica.Config)) *trio { return newTrioOwned(t, 3, set) }
+
+// newTrioOwned is a trio of which the first nodes of the walk own the partition.
+func newTrioOwned(t *testing.T, owners int, set func(*replica.Config)) *trio {
 	t.Helper()
 	var facts ring.Facts
 	for i, id := range []ring.NodeID{"n1", "n2", "n3"} {
@@ -42,7 +45,7 @@ func newTrio(t *testing.T, set func(*replica.Config)) *trio {
 			t.Fatal(err)
 		}
 	}
-	r, err := ring.Fold(ring.Config{Partitions: 1, Replicas: 3}, facts)
+	r, err := ring.Fold(ring.Config{Partitions: 1, Replicas: owners}, facts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -315,5 +318,49 @@ func TestGroupsOfAPartitionThatDoesNotExistAreNotStored(t *testing.T) {
 	}
 	if n := second.shard.Totals().Malformed; n != 3 {
 		t.Errorf("%d of 3 counted as malformed", n)
+	}
+}
+
+func TestANodeThatDoesNotOwnAPartitionDoesNotCatchUp(t *testing.T) {
+	w := newTrioOwned(t, 2, nil)
+	first, second, other := w.node(0), w.node(1), w.node(2)
+	w.add(first, 1, 1, "milk", 5000)
+	w.commit(first)
+	stored := sent[replica.Replicate](first, second.id)[0]
+	w.deliver(first, other, stored) // as if it stood in for the second
+	w.commit(other)
+	w.deliver(first, other,
+		replica.Nudge{Partition: 0, From: second.id},
+		replica.Digest{Batch: []replica.ClockPrint{{Partition: 0}}},
+		replica.CatchUp{Partition: 0, Clock: dvv.ClockOf(dvv.Dot{Actor: 77, Seq: 7})},
+		replica.Events{Partition: 0, Groups: stored.Batch[0].Groups, More: true})
+	if asked := append(sent[replica.CatchUp](other, first.id), sent[replica.CatchUp](other, second.id)...); len(asked) > 0 || other.shard.Waiting() {
+		t.Errorf("it asks %v, and will store more: %t; it would hand off and fetch for ever", asked, other.shard.Waiting())
+	}
+}
+
+func TestAFallbackIsSentWhatAnIncrementFollows(t *testing.T) {
+	w := newTrioOwned(t, 2, nil)
+	first, second, other := w.node(0), w.node(1), w.node(2)
+	count := func(id uint64) {
+		w.ask(first, replica.Request{ID: id, Deadline: w.clock().Mono + 5000*milli, Mutation: &replica.Mutation{
+			Key: crdt.Key{Type: crdt.Counter, Bucket: "b", Name: "c"}, Verb: replica.Add, Delta: 1}})
+	}
+	count(1)
+	w.commit(first) // the message to the second is lost
+	first.shard.SetLink(w.clock(), second.id, false)
+	first.take()
+	sent[replica.Replicate](first, other.id)
+	count(2)
+	count(3)
+	w.fill(first)
+	got := sent[replica.Replicate](first, other.id)
+	if len(got) != 1 || len(got[0].Batch) != 1 || len(got[0].Batch[0].Groups) != 3 {
+		t.Fatalf("the fallback is sent %v; the third increment includes the first two", got)
+	}
+	w.deliver(first, other, got[0])
+	w.commit(other)
+	if acked := sent[replica.Acked](other, first.id); len(acked) != 1 || len(acked[0].Batch[0].Dots) != 3 {
+		t.Errorf("the fallback acknowledges %v", acked)
 	}
 }

@@ -35,6 +35,10 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 	if wr.w <= 0 {
 		wr.w = s.cfg.W
 	}
+	if s.ailing {
+		s.finish(wr, &Failure{Reason: Internal, Text: fmt.Sprintf("%v: the store of %v failed a moment ago and takes no writes yet; nothing was done", &m, s.cfg.Self)})
+		return
+	}
 	if s.full() {
 		s.Stats.Refused++
 		s.finish(wr, &Failure{Reason: Overloaded, Text: fmt.Sprintf("%v: %d mutations are waiting at %v already; nothing was done", &m, len(s.queue), s.cfg.Self)})
@@ -183,10 +187,12 @@ func (s *Shard) replicate(c *commit, w *write, active ring.Preference) {
 	w.count.Ask(s.cfg.Self)
 	for _, st := range active {
 		w.count.Ask(st.Node)
-		c.shipTo(st.Node, w.part, w.group)
-		if st.For != "" {
-			s.Stats.Fallbacks++
+		if st.For == "" {
+			c.shipTo(st.Node, w.part, w.group)
+			continue
 		}
+		s.Stats.Fallbacks++
+		c.shipChain(st.Node, w.part, &w.group)
 	}
 	key := place{w.part, w.group.Dot(0)}
 	s.writes[key] = append(s.writes[key], w)
