@@ -84,7 +84,7 @@ func (f *forward) wake(s *Shard) {
 // first such node of the walk.
 func (s *Shard) coordinatorFor(partition int, tried []ring.NodeID) (ring.NodeID, bool) {
 	for _, id := range s.ring.Walk(partition) {
-		if !slices.Contains(tried, id) && s.usable(id) {
+		if !slices.Contains(tried, id) && s.usable(id) && !(s.ailing && id == s.cfg.Self) {
 			return id, true
 		}
 	}

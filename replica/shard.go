@@ -83,6 +83,7 @@ type Shard struct {
 	ring *ring.Ring
 	hlc  crdt.Stamp
 
+	ailing bool      // the store takes no writes for now
 	actor  dvv.Actor // mints in every partition until its store is dropped
 	peers  map[ring.NodeID]*peer
 	parts  map[int]*part
@@ -241,6 +242,13 @@ func (s *Shard) Observe(now Now, seen crdt.Stamp) {
 func (s *Shard) nextStamp() crdt.Stamp {
 	s.hlc = s.hlc.Next(s.now.Wall)
 	return s.hlc
+}
+
+// SetWritable tells whether the store takes writes. While it does not, reads go
+// on; mutations are left to other coordinators, and what peers send is not
+// acknowledged and comes again.
+func (s *Shard) SetWritable(now Now, writable bool) {
+	s.now, s.ailing = now, !writable
 }
 
 // Durable returns the stored clock of a partition.

@@ -47,7 +47,17 @@ type loop struct {
 	stamp   atomic.Uint64
 	reopens atomic.Uint64
 	closing bool
+
+	// After a failed commit the store takes no writes for a while, longer each time
+	// in a row: a full disk shall not be tried a thousand times a second.
+	pause  time.Duration
+	resume <-chan time.Time
 }
+
+const (
+	minPause = 100 * time.Millisecond
+	maxPause = 5 * time.Second
+)
 
 type loopConfig struct {
 	path    string
@@ -177,8 +187,13 @@ func (l *loop) run() {
 			l.shard.Committed(l.now(), err)
 			if err != nil {
 				l.reopen(err)
+			} else {
+				l.pause = 0
 			}
 		case <-timer.C:
+		case <-l.resume:
+			l.resume = nil
+			l.shard.SetWritable(l.now(), true)
 		case <-l.stop:
 			l.stop = nil
 			l.closing = true
@@ -253,7 +268,7 @@ func (l *loop) flush() {
 // has an unknown outcome; what was durable is durable, and whatever events went
 // to peers are theirs now. The new opening mints under a new actor.
 func (l *loop) reopen(cause error) {
-	l.log.Error("store failed, opening it again", "path", l.cfg.path, "err", cause)
+	l.log.Error("store failed: opening it again, no writes for a while", "path", l.cfg.path, "err", cause)
 	l.reopens.Add(1)
 	l.flush()
 	l.refuseAll(fmt.Sprintf("the store failed: %v", cause))
@@ -263,6 +278,9 @@ func (l *loop) reopen(cause error) {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := l.open()
 		if err == nil {
+			l.pause = min(max(2*l.pause, minPause), maxPause)
+			l.shard.SetWritable(l.now(), false)
+			l.resume = time.After(l.pause)
 			return
 		}
 		l.log.Error("store does not open", "path", l.cfg.path, "err", err, "again_in", wait)
