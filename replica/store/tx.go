@@ -99,8 +99,8 @@ func (t *Tx) commit() (err error) {
 // values until they are written.
 type arena struct {
 	chunks [][]byte
-	chunk  int // in use
-	free   []byte
+	used   int    // chunks that hold values
+	free   []byte // the rest of the last of them
 }
 
 const (
@@ -113,13 +113,11 @@ func (a *arena) copy(b []byte) []byte {
 		return bytes.Clone(b)
 	}
 	if len(b) > len(a.free) {
-		if len(a.free) > 0 || a.chunk > 0 {
-			a.chunk++
-		}
-		if a.chunk >= len(a.chunks) {
+		if a.used == len(a.chunks) {
 			a.chunks = append(a.chunks, make([]byte, chunkSize))
 		}
-		a.free = a.chunks[a.chunk]
+		a.free = a.chunks[a.used]
+		a.used++
 	}
 	out := a.free[:len(b):len(b)]
 	a.free = a.free[len(b):]
@@ -131,10 +129,7 @@ func (a *arena) copy(b []byte) []byte {
 func (a *arena) reset() {
 	clear(a.chunks[min(len(a.chunks), maxChunks):])
 	a.chunks = a.chunks[:min(len(a.chunks), maxChunks)]
-	a.chunk, a.free = 0, nil
-	if len(a.chunks) > 0 {
-		a.free = a.chunks[0]
-	}
+	a.used, a.free = 0, nil
 }
 
 // put stores t.scratch under t.key.
