@@ -15,22 +15,22 @@ func TestANodeWhoseStoreTakesNoWritesLeavesThemToTheNext(t *testing.T) {
 	full.shard.SetWritable(w.clock(), false)
 
 	w.add(client, 1, 1, "milk", 5000)
-	w.deliver(client, full, sent[replica.Forward](client, full.id)...)
+	pass[replica.Forward](w, client, full)
 	answers := sent[replica.Forwarded](full, client.id)
 	if len(answers) != 1 || answers[0].Result.Failure == nil || answers[0].Result.Failure.Unknown {
 		t.Fatalf("the full node answers %+v, want at once that nothing was done", answers)
 	}
-	w.deliver(full, client, answers...)
-	w.deliver(client, second, sent[replica.Forward](client, second.id)...)
+	w.deliver(full, client, answers[0])
+	pass[replica.Forward](w, client, second)
 	w.commit(second)
-	w.deliver(second, full, sent[replica.Replicate](second, full.id)...)
+	pass[replica.Replicate](w, second, full)
 	if full.shard.Waiting() {
 		t.Error("the full node queues what it cannot store")
 	}
-	w.deliver(second, client, sent[replica.Replicate](second, client.id)...)
+	pass[replica.Replicate](w, second, client)
 	w.commit(client)
-	w.deliver(client, second, sent[replica.Acked](client, second.id)...)
-	w.deliver(second, client, sent[replica.Forwarded](second, client.id)...)
+	pass[replica.Acked](w, client, second)
+	pass[replica.Forwarded](w, second, client)
 	if len(client.reply) != 1 || client.reply[0].Result.Failure != nil {
 		t.Fatalf("the client hears %+v", client.reply)
 	}
@@ -44,5 +44,12 @@ func TestANodeWhoseStoreTakesNoWritesLeavesThemToTheNext(t *testing.T) {
 	w.add(full, 3, 3, "bread", 5000)
 	if !full.shard.Waiting() {
 		t.Error("with space again the node does not write")
+	}
+}
+
+// pass delivers all that one node sent another of one type of message.
+func pass[M replica.Message](w *trio, from, to *member) {
+	for _, m := range sent[M](from, to.id) {
+		w.deliver(from, to, m)
 	}
 }
