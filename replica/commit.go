@@ -287,7 +287,7 @@ func (s *Shard) receiveReplicate(from ring.NodeID, m Replicate) {
 // deliver queues a peer's groups, or refuses them when the queue is far over
 // its bounds: an unacknowledged message is one that was lost.
 func (s *Shard) deliver(size int, fill func(*commit) error) {
-	if len(s.queue) >= 2*s.cfg.MaxQueue || s.queueBytes >= 64*s.cfg.BatchBytes {
+	if s.ailing || len(s.queue) >= 2*s.cfg.MaxQueue || s.queueBytes >= 64*s.cfg.BatchBytes {
 		s.Stats.Refused++
 		return
 	}

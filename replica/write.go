@@ -35,6 +35,10 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 	if wr.w <= 0 {
 		wr.w = s.cfg.W
 	}
+	if s.ailing {
+		s.finish(wr, &Failure{Reason: Internal, Text: fmt.Sprintf("%v: the store of %v failed a moment ago and takes no writes yet; nothing was done", &m, s.cfg.Self)})
+		return
+	}
 	if s.full() {
 		s.Stats.Refused++
 		s.finish(wr, &Failure{Reason: Overloaded, Text: fmt.Sprintf("%v: %d mutations are waiting at %v already; nothing was done", &m, len(s.queue), s.cfg.Self)})
