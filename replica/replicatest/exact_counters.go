@@ -95,14 +95,7 @@ func (w *World) top(part *partition, log *keyLog, a dvv.Actor, final dvv.Clock) 
 // once; of an operation with several dots none counts that any reset saw.
 func (w *World) checkResettable(part *partition, log *keyLog, value int64) {
 	final := w.final(part.id)
-	floor := map[dvv.Actor]uint64{}
-	for _, e := range log.rows[0].events {
-		if z, err := crdt.DecodeReset(e.event.Payload); err == nil && final.Contains(e.dot) {
-			for _, c := range z {
-				floor[c.Actor] = max(floor[c.Actor], c.Seq)
-			}
-		}
-	}
+	floor := log.rows[0].floor(final)
 	var sum int64
 	for _, r := range w.history.ops {
 		if r.mutation.Key != log.key || r.mutation.Verb != replica.Add {
@@ -125,7 +118,8 @@ func (w *World) checkResettable(part *partition, log *keyLog, value int64) {
 }
 
 // checkResets: an acknowledged reset took back all that a read at R was bound
-// to show when it began.
+// to show when it began. An entry may outlive it, when the later one that had
+// replaced it is lost, and counts nothing then.
 func (w *World) checkResets() {
 	for _, r := range w.history.ops {
 		if r.mutation.Verb != replica.Zero || !r.acked || r.tries > 1 || len(r.groups) > 1 || r.result.Degraded || !r.calm {
@@ -136,11 +130,25 @@ func (w *World) checkResets() {
 			continue
 		}
 		final := w.final(r.partition)
+		floor := log.rows[0].floor(final)
 		w.report.Checked.Resets++
 		for _, l := range log.fold(log.rows[0], final).Live {
-			if l.Payload.Kind() == crdt.KindEntry && r.quorate.Contains(l.Dot) {
-				w.fail("%s was acknowledged, and %v that it had to see lives on", briefly(r.mutation), l.Dot)
+			if l.Payload.Kind() == crdt.KindEntry && r.quorate.Contains(l.Dot) && l.Dot.Seq > floor[l.Dot.Actor] {
+				w.fail("%s was acknowledged, and %v that it had to see still counts", briefly(r.mutation), l.Dot)
 			}
 		}
 	}
+}
+
+// floor is how far resets in the clock saw each actor of a counter.
+func (r *rowLog) floor(clock dvv.Clock) map[dvv.Actor]uint64 {
+	floor := map[dvv.Actor]uint64{}
+	for _, e := range r.events {
+		if z, err := crdt.DecodeReset(e.event.Payload); err == nil && clock.Contains(e.dot) {
+			for _, c := range z {
+				floor[c.Actor] = max(floor[c.Actor], c.Seq)
+			}
+		}
+	}
+	return floor
 }

@@ -26,31 +26,35 @@ const (
 	copied
 	joining
 	leaving
+	replacing
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{"crash", "crash in commit", "blackout", "pause", "split", "one-way cut", "lossy network", "slow disk",
-	"disk error", "clock jump", "rumours", "wiped disk", "restored backup", "copied store", "join", "leave"}
+	"disk error", "clock jump", "rumours", "wiped disk", "restored backup", "copied store", "join", "leave", "replacement"}
 
 func (k faultKind) String() string { return faultNames[k] }
 
 // weights says how often each kind is tried.
 var weights = [faultKinds]int{crash: 14, crashInCommit: 12, blackout: 2, pause: 8, split: 10, oneWay: 8, lossy: 6, slowDisk: 6,
-	diskError: 4, clockJump: 5, rumours: 6, wipe: 8, restore: 6, copied: 3, joining: 6, leaving: 4}
+	diskError: 4, clockJump: 5, rumours: 6, wipe: 8, restore: 6, copied: 3, joining: 20, leaving: 20, replacing: 20}
 
 const minFaults = 5
 
 // nemesis makes things go wrong, one after the other and on top of each other,
 // until the clients are done.
 type nemesis struct {
-	w      *World
-	count  int
-	joined bool
-	left   bool
+	w       *World
+	count   int
+	changed bool // the ring, already
 }
 
 func (f *nemesis) init(w *World) {
 	f.w = w
+	if w.opt.Fair {
+		f.count = minFaults
+		return
+	}
 	for _, n := range w.nodes {
 		f.backUp(n)
 	}
@@ -177,24 +181,36 @@ func (f *nemesis) do(k faultKind, n *node) string {
 			return ""
 		}
 		return f.replaceStore(n, from.store.Clone(), string(from.id))
-	case joining:
-		if !w.profile.joiner || f.joined {
-			return ""
-		}
-		f.joined = true
-		i := w.profile.nodes
-		w.addFact(ring.Fact{Number: w.facts.Next(), Kind: ring.Joined, Node: nodeID(i), PeerAddr: fmt.Sprintf("p%d:1", i+1), APIAddr: fmt.Sprintf("a%d:1", i+1)})
-		f.spreadRing()
-		return string(nodeID(i))
-	case leaving:
-		if !w.profile.leaver || f.left {
-			return ""
-		}
-		f.left = true
-		w.addFact(ring.Fact{Number: w.facts.Next(), Kind: ring.Left, Node: n.id})
-		f.spreadRing()
+	case joining, leaving, replacing:
+		return f.changeRing(k, n)
 	}
 	return string(n.id)
+}
+
+// changeRing is an operator's act. A profile has one node that may join, leave
+// or be replaced by the newcomer, once.
+func (f *nemesis) changeRing(k faultKind, n *node) string {
+	w := f.w
+	newcomer := nodeID(w.profile.nodes)
+	fact := ring.Fact{Number: w.facts.Next(), Node: n.id}
+	switch {
+	case f.changed:
+		return ""
+	case k == joining && w.profile.newcomer && !w.profile.leaver:
+		fact.Kind, fact.Node = ring.Joined, newcomer
+		fact.PeerAddr, fact.APIAddr = addresses(w.profile.nodes)
+	case k == leaving && w.profile.leaver && !w.profile.newcomer:
+		fact.Kind = ring.Left
+	case k == replacing && w.profile.leaver && w.profile.newcomer && n.id != newcomer:
+		fact.Kind, fact.By = ring.Replaced, newcomer
+		fact.PeerAddr, fact.APIAddr = addresses(w.profile.nodes)
+	default:
+		return ""
+	}
+	f.changed = true
+	w.addFact(fact)
+	f.spreadRing()
+	return fact.String()
 }
 
 func (f *nemesis) spreadRing() {

@@ -162,6 +162,23 @@ func everythingHappened(t *testing.T, r *Report) {
 	}
 }
 
+// Without faults nothing fails, nothing is tried twice, no fallback stands in and
+// no two nodes mint for one operation.
+func TestWithoutFaultsNothingFails(t *testing.T) {
+	for seed := uint64(1); seed <= 20; seed++ {
+		r, err := Run(Options{Seed: seed, Fair: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o := r.Ops; o.Unknown+o.Failed+o.ReadFailed+o.Retried > 0 {
+			t.Errorf("seed %d: %+v", seed, o)
+		}
+		if s := r.Stats; s.Fallbacks+s.Degraded+s.HandedOff+s.Retries+s.Voids > 0 {
+			t.Errorf("seed %d: %+v", seed, s)
+		}
+	}
+}
+
 func TestTheSameSeedGivesTheSameHistory(t *testing.T) {
 	for seed := range uint64(8) {
 		a, errA := Run(Options{Seed: seed})

@@ -24,6 +24,7 @@ type Options struct {
 	Ops   int       // client operations at least; 0 for some more than minOps
 	Story io.Writer // told every event as it happens; may be nil
 	Bug   Bug       // planted mistakes; the zero value plants none
+	Fair  bool      // nothing goes wrong, and messages arrive once
 }
 
 // Bug plants mistakes, to show that the checkers find them. Each is a lie of
@@ -133,8 +134,8 @@ type World struct {
 
 // profile is the weather of a seed.
 type profile struct {
-	nodes      int // at the start
-	joiner     bool
+	nodes      int  // at the start
+	newcomer   bool // one more, that joins later
 	leaver     bool
 	partitions int
 	fifo       bool  // links keep order, as TCP does
@@ -173,9 +174,20 @@ func newProfile(r *rand.Rand) profile {
 		clients:    pick(r, 3, 5, 12),
 		keys:       pick(r, 1, 3),
 	}
-	p.joiner = p.nodes == 3 && r.IntN(2) == 0
-	p.leaver = p.nodes == 5 && r.IntN(3) == 0
+	switch p.nodes {
+	case 3:
+		p.newcomer = r.IntN(2) == 0
+	case 5:
+		p.leaver = r.IntN(2) == 0
+		p.newcomer = p.leaver && r.IntN(2) == 0 // takes the place of the one that leaves
+	}
 	return p
+}
+
+// fair is weather without faults, on disks and links of some speed.
+func (p *profile) fair() {
+	p.loss, p.dup, p.tail, p.faultEvery, p.maxQueue = 0, 0, 0, 0, 1<<14
+	p.commit = min(p.commit, 3*ms)
 }
 
 // Run simulates one seed and checks it. The error tells what was violated, how
@@ -187,6 +199,9 @@ func Run(o Options) (*Report, error) {
 	}
 	w.report.Seed = o.Seed
 	w.profile = newProfile(w.dice)
+	if o.Fair {
+		w.profile.fair()
+	}
 	w.memory.init(w)
 	w.history.init()
 	w.build()
@@ -209,12 +224,13 @@ func Run(o Options) (*Report, error) {
 func (w *World) build() {
 	p := w.profile
 	total := p.nodes
-	if p.joiner {
+	if p.newcomer {
 		total++
 	}
 	for i := range total {
 		if i < p.nodes {
-			w.addFact(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: nodeID(i), PeerAddr: fmt.Sprintf("p%d:1", i+1), APIAddr: fmt.Sprintf("a%d:1", i+1)})
+			peer, api := addresses(i)
+			w.addFact(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: nodeID(i), PeerAddr: peer, APIAddr: api})
 		}
 	}
 	w.foldRing()
@@ -225,7 +241,11 @@ func (w *World) build() {
 	for _, n := range w.nodes {
 		n.open()
 	}
-	w.announce()
+	if w.opt.Fair {
+		w.announceNow()
+	} else {
+		w.announce()
+	}
 	clients := p.clients
 	for i := range clients {
 		w.clients = append(w.clients, newClient(w, i, w.opt.Ops/clients+1))
@@ -238,6 +258,8 @@ func (w *World) build() {
 }
 
 func nodeID(i int) ring.NodeID { return ring.NodeID(fmt.Sprintf("n%d", i+1)) }
+
+func addresses(i int) (peer, api string) { return fmt.Sprintf("p%d:1", i+1), fmt.Sprintf("a%d:1", i+1) }
 
 func (w *World) index(id ring.NodeID) int { return int(id[1] - '1') }
 
@@ -313,7 +335,7 @@ func (w *World) calm() {
 		n.calm()
 	}
 	w.announceNow()
-	const deadline = 300 * second
+	const deadline = 60 * second
 	until, looked := w.now+deadline, w.now
 	why := ""
 	w.loop(func() bool {
