@@ -109,6 +109,7 @@ type Shard struct {
 type Stats struct {
 	Counts
 	Minted       uint64 // groups
+	Shipped      uint64 // groups sent to other nodes
 	Commits      uint64
 	CommitGroups uint64 // groups over all commits
 	Retries      uint64 // operations recognised
@@ -212,7 +213,17 @@ func (s *Shard) Outputs() []any {
 	return out
 }
 
-func (s *Shard) send(to ring.NodeID, m Message) { s.out = append(s.out, Send{to, m}) }
+func (s *Shard) send(to ring.NodeID, m Message) {
+	s.out = append(s.out, Send{to, m})
+	switch m := m.(type) {
+	case Replicate:
+		for _, sh := range m.Batch {
+			s.Stats.Shipped += uint64(len(sh.Groups))
+		}
+	case Events:
+		s.Stats.Shipped += uint64(len(m.Groups))
+	}
+}
 
 func (s *Shard) reply(id uint64, r Result) { s.out = append(s.out, Reply{id, r}) }
 

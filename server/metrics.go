@@ -65,6 +65,7 @@ var nodeMetrics = []metric{
 	count("commits", "group commits", func(r *reading) uint64 { return r.totals.Commits }),
 	count("commit_groups", "groups of events over all commits", func(r *reading) uint64 { return r.totals.CommitGroups }),
 	count("groups_minted", "groups of events minted here", func(r *reading) uint64 { return r.totals.Minted }),
+	count("groups_sent", "groups of events sent to other nodes", func(r *reading) uint64 { return r.totals.Shipped }),
 	count("groups_applied", "groups of events applied here", func(r *reading) uint64 { return r.totals.Applied }),
 	count("groups_known", "groups that were received again", func(r *reading) uint64 { return r.totals.Known }),
 	count("groups_caught_up", "groups received by exchange or handoff", func(r *reading) uint64 { return r.totals.CaughtUp }),

@@ -106,7 +106,8 @@ func (r *Report) Text(w io.Writer) error {
 	fmt.Fprintf(b, "\nservers   %.0f us CPU per op\n", r.Server.CPUPerOp)
 	fmt.Fprintf(b, "client    %.0f us CPU per op\n", r.Client.CPUPerOp)
 	fmt.Fprintf(b, "syncs     %.3f per op, %.3f per write\n", r.Server.SyncsPerOp, r.Server.SyncsPerWrite)
-	fmt.Fprintf(b, "batching  %.1f groups per commit, %.1f messages per frame\n", r.Server.GroupsPerCommit, r.Server.MessagesPerFrame)
+	fmt.Fprintf(b, "batching  %.1f groups per commit, %.1f messages and %.1f groups per frame\n",
+		r.Server.GroupsPerCommit, r.Server.MessagesPerFrame, r.Server.GroupsPerFrame)
 	fmt.Fprintf(b, "retries   %d, of %d operations; %d failovers; %d unknown outcomes\n",
 		r.Client.Retries, r.Client.Retried, r.Client.Failovers, r.Client.UnknownOutcomes)
 	for _, f := range r.Failures {

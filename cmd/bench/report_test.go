@@ -43,7 +43,7 @@ func sample() Report {
 		Failures: t.reasons(), Warnings: []string{"http://h:3/metrics: status 404 Not Found"}, Interrupted: true,
 	}
 	r.Operations, r.Total = t.summary(workloads[0].mix, 10*time.Second)
-	r.Server = Server{Nodes: 2, Processes: 1, CPUSeconds: 0.03, Syncs: 75, Frames: 100, Messages: 250, Commits: 10, Groups: 125}.over(r.Total.Ops, r.writes())
+	r.Server = Server{Nodes: 2, Processes: 1, CPUSeconds: 0.03, Syncs: 75, Frames: 100, Messages: 250, Commits: 10, Groups: 125, Shipped: 340}.over(r.Total.Ops, r.writes())
 	return r
 }
 

@@ -22,9 +22,10 @@ const (
 	linkMessages = "cartwheel_link_messages_sent_total"
 	commits      = "cartwheel_commits_total"
 	commitGroups = "cartwheel_commit_groups_total"
+	groupsSent   = "cartwheel_groups_sent_total"
 )
 
-var wanted = []string{cpuSeconds, startTime, processID, storeSyncs, linkFrames, linkMessages, commits, commitGroups}
+var wanted = []string{cpuSeconds, startTime, processID, storeSyncs, linkFrames, linkMessages, commits, commitGroups, groupsSent}
 
 // maxMetrics bounds a page of metrics, in bytes.
 const maxMetrics = 8 << 20
@@ -132,12 +133,14 @@ type Server struct {
 	Messages   float64 `json:"messages"`
 	Commits    float64 `json:"commits"`
 	Groups     float64 `json:"groups"`
+	Shipped    float64 `json:"groups_sent"`
 
 	CPUPerOp         float64 `json:"cpu_us_per_op"`
 	SyncsPerOp       float64 `json:"syncs_per_op"`
 	SyncsPerWrite    float64 `json:"syncs_per_write"`
 	GroupsPerCommit  float64 `json:"groups_per_commit"`
 	MessagesPerFrame float64 `json:"messages_per_frame"`
+	GroupsPerFrame   float64 `json:"groups_per_frame"` // events travel as groups
 }
 
 // spent takes the earlier reading from the later one. A node that was started
@@ -160,6 +163,7 @@ func spent(endpoints []string, before, after reading) (s Server, warnings []stri
 		s.Messages += used(linkMessages)
 		s.Commits += used(commits)
 		s.Groups += used(commitGroups)
+		s.Shipped += used(groupsSent)
 		if !seen[p] {
 			seen[p] = true
 			s.CPUSeconds += used(cpuSeconds)
@@ -176,5 +180,6 @@ func (s Server) over(ops, writes uint64) Server {
 	s.SyncsPerWrite = ratio(s.Syncs, float64(writes))
 	s.GroupsPerCommit = ratio(s.Groups, s.Commits)
 	s.MessagesPerFrame = ratio(s.Messages, s.Frames)
+	s.GroupsPerFrame = ratio(s.Shipped, s.Frames)
 	return s
 }

@@ -41,7 +41,7 @@ func TestMetricsAreReadInTheTextFormatOfPrometheus(t *testing.T) {
 func TestAProcessThatSeveralNodesShareIsCountedOnce(t *testing.T) {
 	at := func(pid, started, cpu, others float64) metrics {
 		return metrics{processID: pid, startTime: started, cpuSeconds: cpu,
-			storeSyncs: others, linkFrames: others, linkMessages: 4 * others, commits: others, commitGroups: 3 * others}
+			storeSyncs: others, linkFrames: others, linkMessages: 4 * others, commits: others, commitGroups: 3 * others, groupsSent: 5 * others}
 	}
 	for _, test := range []struct {
 		name          string
@@ -52,19 +52,19 @@ func TestAProcessThatSeveralNodesShareIsCountedOnce(t *testing.T) {
 	}{
 		{"three nodes of one process", []string{"http://h:1", "http://h:2", "http://h:3"},
 			reading{at(7, 1, 10, 0), at(7, 1, 10, 0), at(7, 1, 10, 0)}, reading{at(7, 1, 12, 5), at(7, 1, 12, 5), at(7, 1, 12, 5)},
-			Server{Nodes: 3, Processes: 1, CPUSeconds: 2, Syncs: 15, Frames: 15, Messages: 60, Commits: 15, Groups: 45}, 0},
+			Server{Nodes: 3, Processes: 1, CPUSeconds: 2, Syncs: 15, Frames: 15, Messages: 60, Commits: 15, Groups: 45, Shipped: 75}, 0},
 		{"the same process id on two hosts", []string{"http://a:1", "http://b:1"},
 			reading{at(7, 1, 10, 0), at(7, 1, 10, 0)}, reading{at(7, 1, 12, 1), at(7, 1, 13, 1)},
-			Server{Nodes: 2, Processes: 2, CPUSeconds: 5, Syncs: 2, Frames: 2, Messages: 8, Commits: 2, Groups: 6}, 0},
+			Server{Nodes: 2, Processes: 2, CPUSeconds: 5, Syncs: 2, Frames: 2, Messages: 8, Commits: 2, Groups: 6, Shipped: 10}, 0},
 		{"two processes on one host", []string{"http://a:1", "http://a:2"},
 			reading{at(7, 1, 10, 0), at(8, 1, 10, 0)}, reading{at(7, 1, 12, 1), at(8, 1, 13, 1)},
-			Server{Nodes: 2, Processes: 2, CPUSeconds: 5, Syncs: 2, Frames: 2, Messages: 8, Commits: 2, Groups: 6}, 0},
+			Server{Nodes: 2, Processes: 2, CPUSeconds: 5, Syncs: 2, Frames: 2, Messages: 8, Commits: 2, Groups: 6, Shipped: 10}, 0},
 		{"one that was started again is left out", []string{"http://a:1", "http://a:2"},
 			reading{at(7, 1, 10, 9), at(8, 1, 10, 0)}, reading{at(7, 2, 1, 1), at(8, 1, 13, 1)},
-			Server{Nodes: 1, Processes: 1, CPUSeconds: 3, Syncs: 1, Frames: 1, Messages: 4, Commits: 1, Groups: 3}, 1},
+			Server{Nodes: 1, Processes: 1, CPUSeconds: 3, Syncs: 1, Frames: 1, Messages: 4, Commits: 1, Groups: 3, Shipped: 5}, 1},
 		{"one that could not be read is left out", []string{"http://a:1", "http://a:2"},
 			reading{nil, at(8, 1, 10, 0)}, reading{at(7, 2, 1, 1), at(8, 1, 13, 1)},
-			Server{Nodes: 1, Processes: 1, CPUSeconds: 3, Syncs: 1, Frames: 1, Messages: 4, Commits: 1, Groups: 3}, 0},
+			Server{Nodes: 1, Processes: 1, CPUSeconds: 3, Syncs: 1, Frames: 1, Messages: 4, Commits: 1, Groups: 3, Shipped: 5}, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, warnings := spent(test.endpoints, test.before, test.after)
