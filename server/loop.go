@@ -167,7 +167,9 @@ func (l *loop) run() {
 	defer timer.Stop()
 	committing := false
 	for {
-		if !committing && l.shard.Waiting() {
+		// Once closing, nothing is begun any more: peers go on sending, and what they
+		// are not told is durable they keep.
+		if !committing && !l.closing && l.shard.Waiting() {
 			committing = l.begin()
 		}
 		l.flush()
@@ -275,7 +277,7 @@ func (l *loop) reopen(cause error) {
 	if err := l.store.Close(); err != nil {
 		l.log.Error("close failed store", "path", l.cfg.path, "err", err)
 	}
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+	for wait := 50 * time.Millisecond; !l.closing; wait = min(2*wait, 2*time.Second) {
 		err := l.open()
 		if err == nil {
 			l.pause = min(max(2*l.pause, minPause), maxPause)
