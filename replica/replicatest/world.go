@@ -68,6 +68,7 @@ type Checked struct {
 	Overwrites  int // acknowledged writes whose client had seen an earlier one
 	Siblings    int // blobs with more values than one
 	TwiceMinted int // operations that were minted more than once
+	Lapsed      int // removals that rested on another one's event, which was lost with its disk
 
 	// Ghosts are operations, other than increments, that were minted twice, by two
 	// coordinators, where one copy was since replaced and the other one lives on.
@@ -86,6 +87,7 @@ func (c *Checked) add(o Checked) {
 	c.Overwrites += o.Overwrites
 	c.Siblings += o.Siblings
 	c.TwiceMinted += o.TwiceMinted
+	c.Lapsed += o.Lapsed
 	c.Ghosts += o.Ghosts
 }
 
