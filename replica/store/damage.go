@@ -84,8 +84,18 @@ func (g *faultGuard) leave(s guardState, path string, b bucket, key *[]byte, err
 		g.broken = damaged(b, *key, "page is unreadable: %v", p)
 		*err = g.broken
 	}
-	var d *DamageError
-	if *err != nil && errors.As(*err, &d) {
+	if d := damageIn(*err); d != nil {
 		d.Path = path
 	}
+}
+
+// damageIn finds the damage an error tells of. Most calls end without an error,
+// so what errors.As needs is not allocated for those.
+func damageIn(err error) *DamageError {
+	if err == nil {
+		return nil
+	}
+	var d *DamageError
+	errors.As(err, &d)
+	return d
 }
