@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,8 +59,9 @@ type Node struct {
 	ring  atomic.Pointer[ring.Ring]
 	state atomic.Int32
 
-	mu    sync.Mutex // facts and their file
+	mu    sync.Mutex // facts, seeds and their file
 	facts ring.Facts
+	seeds []string // gossip addresses of others, of earlier lives too
 
 	factsSent sync.Map // ring.NodeID -> time.Time of the last exchange of facts
 }
@@ -104,7 +106,7 @@ func (n *Node) start(ctx context.Context, fresh bool) (err error) {
 	if err != nil {
 		return err
 	}
-	n.facts = past.Facts
+	n.facts, n.seeds = past.Facts, past.Seeds
 	if !fresh && len(n.cfg.Join) > 0 && alone(n.facts, n.id) {
 		return fmt.Errorf("join: the data directory %s is a cluster of its own already; only an empty node may join", n.cfg.Data)
 	}
@@ -237,7 +239,7 @@ func (n *Node) merge(facts ring.Facts) error {
 	if err != nil {
 		return fmt.Errorf("fold %d membership facts: %w", next.Len(), err)
 	}
-	if err := writeFacts(n.cfg.Data, known{next, n.seeds()}); err != nil {
+	if err := writeFacts(n.cfg.Data, known{next, n.whereToAsk()}); err != nil {
 		return err
 	}
 	n.facts = next
@@ -246,17 +248,31 @@ func (n *Node) merge(facts ring.Facts) error {
 	return nil
 }
 
-func (n *Node) seeds() []string {
-	talk := n.talk.Load()
-	if talk == nil {
-		return nil
-	}
+// maxSeeds bounds the gossip addresses kept of peers that were not met since
+// this node started.
+const maxSeeds = 64
+
+// whereToAsk returns where others gossip, for the next start: who was met in
+// this life, and then those of earlier ones. A node that starts alone has met
+// nobody yet, and must not forget everybody for that.
+func (n *Node) whereToAsk() []string {
 	var seeds []string
-	for _, p := range talk.Peers() {
-		if p.GossipAddr != "" {
-			seeds = append(seeds, p.GossipAddr)
+	add := func(addr string) {
+		if addr != "" && !slices.Contains(seeds, addr) {
+			seeds = append(seeds, addr)
 		}
 	}
+	if talk := n.talk.Load(); talk != nil {
+		for _, p := range talk.Peers() {
+			add(p.GossipAddr)
+		}
+	}
+	for _, addr := range n.seeds {
+		if len(seeds) < maxSeeds {
+			add(addr)
+		}
+	}
+	n.seeds = seeds
 	return seeds
 }
 
@@ -280,7 +296,7 @@ func (n *Node) onPeer(id ring.NodeID, p gossip.Peer, up bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	// Where members gossip is worth keeping: it is how a restarted node finds them.
-	if err := writeFacts(n.cfg.Data, known{n.facts, n.seeds()}); err != nil {
+	if err := writeFacts(n.cfg.Data, known{n.facts, n.whereToAsk()}); err != nil {
 		n.log.Error("gossip addresses could not be kept", "err", err)
 	}
 }
