@@ -38,8 +38,10 @@ func (n *Node) send(to ring.NodeID, m replica.Message) {
 }
 
 // deliver takes a frame of a peer on the connection's own goroutine: decoding
-// runs beside the shard's loop.
+// runs beside the shard's loop. Peers call as soon as the address listens, and
+// wait until there is a whole node to answer them.
 func (n *Node) deliver(from ring.NodeID, h peer.Header, messages [][]byte) {
+	<-n.wired
 	if h.RingHash != n.Ring().Hash() {
 		n.sendFacts(from)
 	}

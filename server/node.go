@@ -64,6 +64,8 @@ type Node struct {
 	seeds []string // gossip addresses of others, of earlier lives too
 
 	factsSent sync.Map // ring.NodeID -> time.Time of the last exchange of facts
+
+	wired chan struct{} // closed when loop, links and gossip know each other
 }
 
 // Default deadlines of requests that come without one.
@@ -89,7 +91,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, id: ring.NodeID(who.Node), sealer: sealer, started: time.Now()}
+	n := &Node{cfg: cfg, id: ring.NodeID(who.Node), sealer: sealer, started: time.Now(), wired: make(chan struct{})}
 	n.log = cfg.Logger.With("node", short(n.id))
 	n.state.Store(int32(gossip.Joining))
 	if err := n.start(ctx, fresh); err != nil {
@@ -137,10 +139,13 @@ func (n *Node) start(ctx context.Context, fresh bool) (err error) {
 		BindAddr: n.cfg.Gossip, PeerAddr: n.links.Addr(), APIAddr: n.apiAt.Addr().String(),
 		Facts: n.facts.Clone(), OnFacts: n.learn, OnPeer: n.onPeer, Seeds: past.Seeds, Logger: n.log,
 	})
+	if err == nil {
+		n.talk.Store(talk)
+	}
+	close(n.wired) // whether or not: links end when their calls have returned
 	if err != nil {
 		return fmt.Errorf("gossip: %w", err)
 	}
-	n.talk.Store(talk)
 	if err := n.join(ctx); err != nil {
 		return err
 	}
