@@ -64,7 +64,7 @@ func TestATokenOpensWhereItWasIssuedOnly(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got, err := c.opens.OpenContext(c.scope, token)
 			if c.want != 0 {
-				refused(t, err, c.want, c.scope)
+				_ = refused(t, err, c.want, c.scope)
 				if !got.IsEmpty() {
 					t.Errorf("refused, and yet %v", got)
 				}
@@ -149,7 +149,7 @@ func TestDamagedTokensAreRefusedForTheRightReason(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			payload, err := s.Open(cart42, c.token)
-			refused(t, err, c.want, cart42)
+			_ = refused(t, err, c.want, cart42)
 			if !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), `"carts"/"42"`) {
 				t.Errorf("the message %q should say %q and name the key", err, c.says)
 			}
@@ -186,7 +186,7 @@ func TestASoundTokenAroundSomethingElseIsNoContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := s.OpenContext(cart42, token)
-		refused(t, err, dvv.Malformed, cart42)
+		_ = refused(t, err, dvv.Malformed, cart42)
 		if cause := new(dvv.DecodeError); !errors.As(err, &cause) || !got.IsEmpty() {
 			t.Errorf("payload %q: got %v, %v", payload, got, err)
 		}
@@ -213,7 +213,7 @@ func TestTheLargestTokenFitsAndOneByteMoreIsRefused(t *testing.T) {
 		gaps.AddRange(1, 2*i+1, 2*i+1)
 	}
 	_, err = s.SealContext(cart42, gaps)
-	refused(t, err, dvv.Oversized, cart42)
+	_ = refused(t, err, dvv.Oversized, cart42)
 }
 
 func TestSecretsAreLongEnoughAndNeverShown(t *testing.T) {

@@ -112,7 +112,7 @@ func (m *Mutation) Fingerprint() uint64 {
 	return h.Sum64()
 }
 
-// what names a request for messages: "add set carts/42".
+// String names the mutation for messages: "add set carts/42".
 func (m *Mutation) String() string { return fmt.Sprintf("%v %v", m.Verb, m.Key) }
 
 func (q Query) String() string { return fmt.Sprintf("read %v", q.Key) }

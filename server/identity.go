@@ -92,7 +92,7 @@ func (e *IdentityError) Error() string {
 
 // openIdentity reads who lives in dir, or moves in. fresh tells that the
 // directory was empty.
-func openIdentity(dir string, c Cluster, shards int) (id identity, fresh bool, err error) {
+func openIdentity(dir string, c Cluster) (id identity, fresh bool, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return identity{}, false, fmt.Errorf("data directory %s: %w", dir, err)
 	}
@@ -110,7 +110,7 @@ func openIdentity(dir string, c Cluster, shards int) (id identity, fresh bool, e
 		if err != nil {
 			return identity{}, false, fmt.Errorf("draw a node id: %w", err)
 		}
-		id = identity{Node: u.String(), Cluster: c.ID, Partitions: c.Partitions, Shards: shards}
+		id = identity{Node: u.String(), Cluster: c.ID, Partitions: c.Partitions, Shards: 1}
 		return id, true, writeRecord(path, id.append(nil))
 	case err != nil:
 		return identity{}, false, fmt.Errorf("data directory %s: %w", dir, err)

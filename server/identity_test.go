@@ -68,18 +68,18 @@ func TestADataDirectoryKeepsWhoLivesInIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	first, fresh, err := openIdentity(dir, c, 1)
+	first, fresh, err := openIdentity(dir, c)
 	if err != nil || !fresh {
 		t.Fatalf("moving in: %v, fresh %t", err, fresh)
 	}
-	again, fresh, err := openIdentity(dir, c, 1)
+	again, fresh, err := openIdentity(dir, c)
 	if err != nil || fresh || again != first {
 		t.Fatalf("coming back: %+v fresh %t, %v; was %+v", again, fresh, err, first)
 	}
 	wide := c
 	wide.Partitions = 64
 	var wrong *IdentityError
-	if _, _, err := openIdentity(dir, wide, 1); !errors.As(err, &wrong) || wrong.Found != "256" || wrong.Want != "64" {
+	if _, _, err := openIdentity(dir, wide); !errors.As(err, &wrong) || wrong.Found != "256" || wrong.Want != "64" {
 		t.Errorf("another Q: %v", err)
 	}
 	path := filepath.Join(dir, "node")
@@ -91,7 +91,7 @@ func TestADataDirectoryKeepsWhoLivesInIt(t *testing.T) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openIdentity(dir, c, 1); err == nil || !strings.Contains(err.Error(), "wrong checksum") {
+	if _, _, err := openIdentity(dir, c); err == nil || !strings.Contains(err.Error(), "wrong checksum") {
 		t.Errorf("a flipped bit: %v", err)
 	}
 }
@@ -105,7 +105,7 @@ func TestStoresWithoutAnOwnerAreNotTakenOver(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "shard-0.db"), []byte("somebody's"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openIdentity(dir, c, 1); err == nil || !strings.Contains(err.Error(), "holds 1 stores but no file that says whose") {
+	if _, _, err := openIdentity(dir, c); err == nil || !strings.Contains(err.Error(), "holds 1 stores but no file that says whose") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -87,7 +87,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster secret: %w", err)
 	}
-	who, fresh, err := openIdentity(cfg.Data, cfg.Cluster, 1)
+	who, fresh, err := openIdentity(cfg.Data, cfg.Cluster)
 	if err != nil {
 		return nil, err
 	}

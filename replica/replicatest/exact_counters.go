@@ -72,7 +72,7 @@ func (w *World) checkExact(part *partition, log *keyLog, value int64) {
 func (w *World) insideLaterTotals(part *partition, log *keyLog) (lost string) {
 	final := w.final(part.id)
 	for _, k := range part.all {
-		if k.op != nil && k.op.mutation.Key == log.key && k.group.Delta() != 0 && !k.group.In(final) && k.group.First < w.top(part, log, k.group.Actor, final) {
+		if k.op != nil && k.op.mutation.Key == log.key && k.group.Delta() != 0 && !k.group.In(final) && k.group.First < w.top(log, k.group.Actor, final) {
 			lost += fmt.Sprintf("\n%v is lost, and inside a later total", &k.group)
 		}
 	}
@@ -80,7 +80,7 @@ func (w *World) insideLaterTotals(part *partition, log *keyLog) (lost string) {
 }
 
 // top is the newest increment of an actor that survived.
-func (w *World) top(part *partition, log *keyLog, a dvv.Actor, final dvv.Clock) uint64 {
+func (w *World) top(log *keyLog, a dvv.Actor, final dvv.Clock) uint64 {
 	var top uint64
 	for _, e := range log.rows[0].events {
 		if e.dot.Actor == a && e.event.Delta != 0 && final.Contains(e.dot) {

@@ -8,12 +8,12 @@ import (
 )
 
 var (
-	// ErrFailed: a commit failed, so memory and disk may disagree about what is
+	// ErrFailed tells that a commit failed, so memory and disk may disagree about what is
 	// durable. Nothing but closing and opening again helps.
 	ErrFailed = errors.New("store failed at an earlier commit and must be reopened")
-	// ErrBusy: another transaction is open, or views are while closing.
+	// ErrBusy tells that another transaction is open, or views are while closing.
 	ErrBusy = errors.New("store is in use")
-	// ErrClosed: the store, view or transaction is closed.
+	// ErrClosed tells that the store, view or transaction is closed.
 	ErrClosed = errors.New("closed")
 )
 

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -93,7 +94,7 @@ func (in *inspection) metas(size uint64) (root, freelist uint64, err error) {
 	}
 	var newest uint64
 	in.pageSize = 0
-	for i := uint64(0); i < 2; i++ {
+	for i := range uint64(2) {
 		name := fmt.Sprintf("meta page %d", i)
 		b := make([]byte, pageHeader+metaSize)
 		if _, err := in.file.ReadAt(b, int64(i*in.pageSize)); err != nil {
@@ -322,7 +323,10 @@ func (in *inspection) record(b bucket, e element) error {
 	}
 	in.records++
 	if _, err := unseal(b, e.key, e.value); err != nil && len(in.damaged) < maxReported {
-		d := err.(*DamageError)
+		var d *DamageError
+		if !errors.As(err, &d) {
+			return err
+		}
 		d.Path = in.path
 		in.damaged = append(in.damaged, d)
 	}

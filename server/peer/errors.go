@@ -28,10 +28,10 @@ type SendError struct {
 }
 
 func (e *SendError) Error() string {
-	switch e.Reason {
-	case ErrTooLarge:
+	switch {
+	case errors.Is(e.Reason, ErrTooLarge):
 		return fmt.Sprintf("send %d bytes to %s: %v: at most %d", e.Size, e.Peer, e.Reason, e.Limit)
-	case ErrQueueFull:
+	case errors.Is(e.Reason, ErrQueueFull):
 		return fmt.Sprintf("send %d bytes to %s: %v: holds %d messages, %d of %d bytes",
 			e.Size, e.Peer, e.Reason, e.Messages, e.Bytes, e.Limit)
 	default:

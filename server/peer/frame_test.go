@@ -200,7 +200,7 @@ func TestABrokenStreamCostsNoMoreMemoryThanItBrought(t *testing.T) {
 			if n := allocated(func() { _, err = reader(c.stream, 8<<20).next() }); n > 1<<20 {
 				t.Errorf("allocated %d bytes", n)
 			}
-			if err == nil || !strings.Contains(err.Error(), c.want) || (c.want == "EOF") != (err == io.EOF) {
+			if err == nil || !strings.Contains(err.Error(), c.want) || (c.want == "EOF") != errors.Is(err, io.EOF) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})

@@ -213,8 +213,7 @@ func TestPeersThatBreakTheFramingAreClosed(t *testing.T) {
 		{"garbage", sample(5000)},
 	} {
 		conn := impostor(t, n1, "n2")
-		var grown uint64
-		grown = allocated(func() {
+		grown := allocated(func() {
 			if _, err := conn.Write(c.bytes); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}

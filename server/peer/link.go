@@ -166,7 +166,7 @@ func (l *link) listen(conn net.Conn) error {
 // silence names the two ordinary ends of a connection for what they mean here.
 func silence(err error, after time.Duration) error {
 	var timeout net.Error
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return fmt.Errorf("closed by the other side: %w", err)
 	}
 	if errors.As(err, &timeout) && timeout.Timeout() {

@@ -183,10 +183,18 @@ func (d draw) event() crdt.Event {
 }
 
 func (d draw) group() crdt.Group {
-	return crdt.Group{
+	g := crdt.Group{
 		Actor: d.actor(), First: rapid.Uint64Range(1, math.MaxUint64-9).Draw(d.t, "first"), Op: d.operation(), Sum: d.uint(),
 		Stamp: d.stamp(), Answer: d.int(), Events: append(some3(d, d.event), d.event()),
 	}
+	for _, e := range g.Events {
+		if e.Delta != 0 { // an increment is alone in its group, and may follow an earlier one
+			e.Follows = rapid.Uint64Range(0, g.First-1).Draw(d.t, "follows")
+			g.Events = []crdt.Event{e}
+			break
+		}
+	}
+	return g
 }
 
 func (d draw) mutation() replica.Mutation {

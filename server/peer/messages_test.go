@@ -42,7 +42,7 @@ func addMilk() crdt.Group {
 
 func countVisit() crdt.Group {
 	return crdt.Group{Actor: 2, First: 5, Sum: 1, Stamp: noon + 1, Answer: 12, Events: []crdt.Event{
-		{Row: visits.Row(), Payload: crdt.Entry{P: crdt.TotalOf(12)}.Payload(), Kills: []dvv.Dot{dot(2, 4)}, Delta: 3},
+		{Row: visits.Row(), Payload: crdt.Entry{P: crdt.TotalOf(12)}.Payload(), Kills: []dvv.Dot{dot(2, 4)}, Delta: 3, Follows: 4},
 	}}
 }
 

@@ -115,10 +115,10 @@ func (t *Transport) Send(to ring.NodeID, message []byte) error {
 		return &SendError{Peer: to, Reason: ErrTooLarge, Size: len(message), Limit: limit}
 	}
 	messages, bytes, refused := l.queue.push(message)
-	switch refused {
-	case nil:
+	switch {
+	case refused == nil:
 		return nil
-	case ErrNoLink:
+	case errors.Is(refused, ErrNoLink):
 		l.tally.refusedNoLink.Add(1)
 	default:
 		l.tally.refusedFull.Add(1)
