@@ -86,6 +86,7 @@ func groups() []crdt.Group {
 		{Actor: 2, First: 300, Op: retried, Stamp: 10, Answer: -41, Events: []crdt.Event{
 			{Row: hits, Payload: entry(1, 42).Payload(), Kills: dots("b:1"), Delta: -42}}},
 		{Actor: 2, First: 301, Answer: math.MaxInt64, Events: []crdt.Event{{Row: hits, Payload: crdt.Reset{saw("b:300", 1, 42)}.Payload(), Kills: []dvv.Dot{{Actor: 2, Seq: 300}}}}},
+		{Actor: 2, First: 302, Events: []crdt.Event{{Row: hits, Payload: entry(3, 42).Payload(), Delta: 2, Follows: 300}}},
 		{Actor: 3, First: 1, Events: []crdt.Event{{Row: shopping.Row(), Clear: &cleared}}},
 		{Actor: 3, First: 2, Events: []crdt.Event{{Row: shopping.Row(), Clear: &dvv.Clock{}}, {Row: shopping.Member("tea"), Payload: crdt.Member{}.Payload()}}},
 	}
