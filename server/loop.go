@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,6 +171,10 @@ func (l *loop) run() {
 		// Once closing, nothing is begun any more: peers go on sending, and what they
 		// are not told is durable they keep.
 		if !committing && !l.closing && l.shard.Waiting() {
+			// On a busy machine others hold more for this very commit and only lack a
+			// processor: let them go first. On an idle one this returns at once.
+			runtime.Gosched()
+			l.drain()
 			committing = l.begin()
 		}
 		l.flush()

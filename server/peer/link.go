@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -119,6 +120,7 @@ func (l *link) write(ctx context.Context, conn net.Conn) error {
 				return err
 			}
 		case <-l.queue.wake:
+			runtime.Gosched() // whoever can run now may have more for this frame
 			taken = l.queue.take(taken)
 			for rest := taken; len(rest) > 0; {
 				n := batch(rest, limit)
