@@ -123,6 +123,18 @@ func (m *Mutation) Observes() (q Query, ok bool) {
 // events of one group may kill.
 var ErrContextTooWide = errors.New("context names too many dots that were not seen here")
 
+// ErrTooManySiblings refuses a blob that would stand beside more values that its
+// writer did not see than one answer can show. Without it, writers who never read
+// would make a key that nobody can read, resolve or delete any more.
+var ErrTooManySiblings = errors.New("too many siblings")
+
+// Bounds of what a write of a blob may stand beside. Siblings from both sides of
+// a split may come to more; [maxAnswer] leaves room for them.
+const (
+	maxSiblings      = 1000
+	maxSiblingsBytes = 4 << 20
+)
+
 // Mint turns a mutation into events (rule 2 and the table of types). v is the
 // writer's view, seen what [Mutation.Observes] showed, at the clock it was read
 // under. A mutation that has nothing to change gives a group without events: it
@@ -279,12 +291,33 @@ func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group, latest crdt.St
 		}
 	}
 	payload := crdt.BlobValue{Op: m.Op, Value: m.Value}.Payload()
+	if m.Verb == Put {
+		if err := m.crowded(row); err != nil {
+			return err
+		}
+	}
 	if m.Verb == Assign {
 		kills = append(kills, row.Dots()...)
 		g.Stamp = after(g.Stamp, row, latest)
 		payload = crdt.Assign{Stamp: g.Stamp, Value: m.Value}.Payload()
 	}
 	g.Events = []crdt.Event{{Row: a, Kills: sortedDots(kills), Payload: payload}}
+	return nil
+}
+
+// crowded refuses to add one more to the siblings of a blob that its context does
+// not replace.
+func (m *Mutation) crowded(row crdt.Row) error {
+	var rest crdt.Row
+	for _, l := range row.Live {
+		if m.Context == nil || !m.Context.Contains(l.Dot) {
+			rest.Live = append(rest.Live, l)
+		}
+	}
+	if n, size := len(rest.Live), rowBytes(rest); n >= maxSiblings || n > 0 && size+len(m.Value) > maxSiblingsBytes {
+		return fmt.Errorf("%w: %d of %d bytes are there that the context does not name, limits %d and %d: read them and put with their context",
+			ErrTooManySiblings, n, size, maxSiblings, maxSiblingsBytes)
+	}
 	return nil
 }
 

@@ -139,7 +139,7 @@ func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Gro
 	case errors.Is(err, crdt.ErrOverflow):
 		s.finish(w, &Failure{Reason: Overflow, Text: fmt.Sprintf("%v: %v; nothing was written", &w.m, err)})
 		return crdt.Group{}, false, nil
-	case errors.Is(err, ErrContextTooWide):
+	case errors.Is(err, ErrContextTooWide), errors.Is(err, ErrTooManySiblings):
 		s.finish(w, &Failure{Reason: Invalid, Text: fmt.Sprintf("%v: %v; nothing was written", &w.m, err)})
 		return crdt.Group{}, false, nil
 	case err != nil:
