@@ -24,7 +24,7 @@ func (v BlobValue) Payload() Payload {
 // DecodeBlobValue reads the payload of a blob. Value aliases p.
 func DecodeBlobValue(p Payload) (BlobValue, error) {
 	r := p.body(KindBlob)
-	v := BlobValue{Op: readOperation(r), Value: r.Bytes(MaxValue)}
+	v := BlobValue{Op: readOperation(&r), Value: r.Bytes(MaxValue)}
 	return v, r.Close()
 }
 

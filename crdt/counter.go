@@ -44,7 +44,7 @@ func (e Entry) Payload() Payload {
 // DecodeEntry reads the payload of an increment.
 func DecodeEntry(p Payload) (Entry, error) {
 	r := p.body(KindEntry)
-	e := Entry{P: readTotal(r), N: readTotal(r)}
+	e := Entry{P: readTotal(&r), N: readTotal(&r)}
 	return e, r.Close()
 }
 
@@ -71,7 +71,7 @@ func DecodeReset(p Payload) (Reset, error) {
 	}
 	z := make(Reset, 0, n)
 	for i := range n {
-		c := Component{Actor: dvv.Actor(r.Uint()), Seq: r.Uint(), Entry: Entry{P: readTotal(r), N: readTotal(r)}}
+		c := Component{Actor: dvv.Actor(r.Uint()), Seq: r.Uint(), Entry: Entry{P: readTotal(&r), N: readTotal(&r)}}
 		if i > 0 && c.Actor <= z[i-1].Actor {
 			r.Fail("components of a reset out of order")
 		}
@@ -105,7 +105,7 @@ func (v Void) Payload() Payload {
 // DecodeVoid reads the payload of a void.
 func DecodeVoid(p Payload) (Void, error) {
 	r := p.body(KindVoid)
-	v := Void{Voided: readDot(r), Winner: readDot(r), Op: readOperation(r), Delta: r.Int()}
+	v := Void{Voided: readDot(&r), Winner: readDot(&r), Op: readOperation(&r), Delta: r.Int()}
 	return v, r.Close()
 }
 

@@ -61,13 +61,15 @@ func (p Payload) Kind() Kind {
 func (p Payload) Equal(q Payload) bool { return bytes.Equal(p, q) }
 
 // body returns a reader of what follows the kind byte, and refuses another kind.
-func (p Payload) body(k Kind) *pack.Reader {
+// The reader is a value: one on the heap for each payload is what checking them
+// would cost most.
+func (p Payload) body(k Kind) pack.Reader {
 	if p.Kind() != k {
-		r := pack.NewReader(nil)
+		r := *pack.NewReader(nil)
 		r.Fail("payload of %v where %v belongs", p.Kind(), k)
 		return r
 	}
-	return pack.NewReader(p[1:])
+	return *pack.NewReader(p[1:])
 }
 
 // Check decodes the payload strictly and returns an error when it is malformed
