@@ -42,7 +42,9 @@ func (s *Shard) enqueue(size int, fill func(*commit) error) {
 }
 
 // full tells whether the queue has no room for one more client's mutation.
-func (s *Shard) full() bool { return len(s.queue) >= s.cfg.MaxQueue }
+func (s *Shard) full() bool {
+	return len(s.queue) >= s.cfg.MaxQueue || s.queueBytes >= 32*s.cfg.BatchBytes
+}
 
 // Waiting tells whether something waits for a transaction and none is under
 // way.

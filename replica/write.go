@@ -41,7 +41,7 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 	}
 	if s.full() {
 		s.Stats.Refused++
-		s.finish(wr, &Failure{Reason: Overloaded, Text: fmt.Sprintf("%v: %d mutations are waiting at %v already; nothing was done", &m, len(s.queue), s.cfg.Self)})
+		s.finish(wr, &Failure{Reason: Overloaded, Text: fmt.Sprintf("%v: %d mutations of %d bytes are waiting at %v already; nothing was done", &m, len(s.queue), s.queueBytes, s.cfg.Self)})
 		return
 	}
 	q, observes := m.Observes()
