@@ -89,7 +89,11 @@ func (s *Shard) receiveCoverage(from ring.NodeID, m Coverage) {
 // coveredByAll tells whether every owner, under this ring, holds durably all
 // that is stored here, and no write waits for this replica.
 func (s *Shard) coveredByAll(p *part) bool {
-	for _, id := range s.ring.Owners(p.ID) {
+	owners := s.ring.Owners(p.ID)
+	if len(owners) == 0 {
+		return false // in a ring that everybody has left this is the only copy
+	}
+	for _, id := range owners {
 		c, reported := p.covered[id]
 		if !reported || !c.Covers(p.Clock()) {
 			return false
