@@ -298,11 +298,13 @@ func (s *Shard) resend(w *write, to ring.NodeID) {
 
 // askFallbacks sends the group to the next nodes of the walk, as many as the
 // quorum is short of counting only those who answered, and returns how many it
-// asked.
+// asked. One that was lost meanwhile and can be reached again is asked again.
 func (s *Shard) askFallbacks(w *write) int {
-	var asked []ring.NodeID
-	for id := range w.count.All() {
-		asked = append(asked, id)
+	asked := []ring.NodeID{s.cfg.Self}
+	for id, mark := range w.count.All() {
+		if mark != quorum.Failed {
+			asked = append(asked, id)
+		}
 	}
 	missing, sent := w.count.Needed()-w.count.Acked(), 0
 	for _, id := range s.ring.Walk(w.part) {
@@ -311,7 +313,9 @@ func (s *Shard) askFallbacks(w *write) int {
 		}
 		if !slices.Contains(asked, id) && s.usable(id) {
 			w.count.Ask(id)
-			s.Stats.Fallbacks++
+			if !s.ring.Owns(id, w.part) {
+				s.Stats.Fallbacks++
+			}
 			s.resend(w, id)
 			sent++
 		}
