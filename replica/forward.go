@@ -83,7 +83,7 @@ func (f *forward) wake(s *Shard) {
 // coordinatorFor returns the first live owner that was not tried, or else the
 // first such node of the walk.
 func (s *Shard) coordinatorFor(partition int, tried []ring.NodeID) (ring.NodeID, bool) {
-	for _, id := range s.ring.Walk(partition) {
+	for id := range s.ring.InOrder(partition) {
 		if !slices.Contains(tried, id) && s.usable(id) && !(s.ailing && id == s.cfg.Self) {
 			return id, true
 		}

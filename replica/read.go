@@ -100,7 +100,7 @@ func (s *Shard) askNext(r *read) bool {
 			fallbacks++
 		}
 	}
-	for _, id := range s.ring.Walk(r.part) {
+	for id := range s.ring.InOrder(r.part) {
 		if slices.Contains(asked, id) {
 			continue
 		}

@@ -117,6 +117,9 @@ func TestSameFactsGiveTheSameRingInWhateverOrderTheyArrive(t *testing.T) {
 				if !slices.Equal(got.Walk(p), want.Walk(p)) {
 					t.Fatalf("seed %d: partition %d walks %v, want %v", seed, p, got.Walk(p), want.Walk(p))
 				}
+				if ordered := slices.Collect(got.InOrder(p)); !slices.Equal(ordered, got.Walk(p)) {
+					t.Fatalf("seed %d: partition %d goes through %v in order, and walks %v", seed, p, ordered, got.Walk(p))
+				}
 			}
 		}
 	}

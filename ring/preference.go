@@ -2,6 +2,7 @@ package ring
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 
@@ -27,6 +28,27 @@ func byRank(ids []NodeID, p int) {
 	slices.SortFunc(ids, func(a, b NodeID) int {
 		return cmp.Or(cmp.Compare(rank(nodeSeed(b), p), rank(nodeSeed(a), p)), cmp.Compare(a, b))
 	})
+}
+
+// InOrder is [Ring.Walk], worked out no further than it is asked for: who looks
+// for one live node finds it among the owners.
+func (r *Ring) InOrder(p int) iter.Seq[NodeID] {
+	return func(yield func(NodeID) bool) {
+		owners := r.owners[p]
+		for _, id := range owners {
+			if !yield(id) {
+				return
+			}
+		}
+		if len(owners) == len(r.members) {
+			return
+		}
+		for _, id := range r.Walk(p)[len(owners):] {
+			if !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 // Walk lists every member in the order in which partition p asks for help: its
