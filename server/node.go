@@ -68,8 +68,12 @@ type Node struct {
 	wired chan struct{} // closed when loop, links and gossip know each other
 }
 
-// Default deadlines of requests that come without one.
-const defaultDeadline = 5 * time.Second
+// Deadlines of requests: of those that come without one, and of all others at
+// most. Whoever hangs up leaves a request behind that is held until then.
+const (
+	defaultDeadline = 5 * time.Second
+	maxDeadline     = time.Minute
+)
 
 // Start starts a node. It returns when the node is a member of the ring and
 // serves its API.
@@ -389,15 +393,19 @@ func (n *Node) Meets(members int) bool {
 
 // Do implements [Backend].
 func (n *Node) Do(ctx context.Context, r replica.Request, seen crdt.Stamp) (replica.Result, crdt.Stamp) {
+	return n.loop.do(ctx, r, seen, deadlineOf(ctx, time.Now()))
+}
+
+// deadlineOf tells when to give up. The answer must still reach the client: "1 of
+// 2 acks" says more than a connection that ended.
+func deadlineOf(ctx context.Context, now time.Time) time.Time {
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		deadline = time.Now().Add(defaultDeadline)
-	} else if left := time.Until(deadline); left > 0 {
-		// The answer must still reach the client: "1 of 2 acks" says more than a
-		// connection that ended.
-		deadline = deadline.Add(-min(left/10, 50*time.Millisecond))
+		return now.Add(defaultDeadline)
 	}
-	return n.loop.do(ctx, r, seen, deadline)
+	left := deadline.Sub(now)
+	left -= max(0, min(left/10, 50*time.Millisecond))
+	return now.Add(min(left, maxDeadline))
 }
 
 // Self implements [Backend].
