@@ -182,7 +182,7 @@ func (p *Partition) mintChanges(v View, m *Mutation, seen *Merged, g *crdt.Group
 		e := crdt.Event{Row: a}
 		if c.Remove {
 			if seen != nil {
-				kills = append(kills, seen.Row(c.Member).Dots()...)
+				kills = append(kills, seen.Doomed(c.Member)...)
 			}
 		} else {
 			for _, d := range row.Dots() {

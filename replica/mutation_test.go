@@ -80,3 +80,22 @@ func TestMutationsThatMakeNoSenseAreRefused(t *testing.T) {
 		})
 	}
 }
+
+// A member that the merged read shows as absent may still be live in one of the
+// answers: whoever removed it may have told only the other replica so far. The
+// remove kills it once more instead of resting on that.
+func TestARemoveKillsWhatAnyAnswerStillHadLive(t *testing.T) {
+	add := crdt.Live{Dot: dvv.Dot{Actor: 1, Seq: 1}, Payload: crdt.Member{}.Payload()}
+	stale := replica.Answer{Clock: dvv.ClockOf(add.Dot), Rows: []replica.Found{{Field: "milk", Row: crdt.Row{Live: []crdt.Live{add}}}}}
+	knows := replica.Answer{Clock: dvv.ClockOf(add.Dot, dvv.Dot{Actor: 2, Seq: 1})}
+	m := replica.Merge([]replica.Answer{stale, knows})
+	if row := m.Row("milk"); len(row.Live) != 0 {
+		t.Fatalf("the merged read shows %v", row)
+	}
+	if got := m.Doomed("milk"); len(got) != 1 || got[0] != add.Dot {
+		t.Errorf("the remove kills %v, want %v", got, add.Dot)
+	}
+	if got := m.Doomed("eggs"); len(got) != 0 {
+		t.Errorf("a remove of what nobody has kills %v", got)
+	}
+}

@@ -145,12 +145,14 @@ type Merged struct {
 	// from all answers. Empty when the span is complete.
 	Last string
 	More bool
+
+	answers []Answer
 }
 
 // Merge joins answers to one query. In a span, each replica's page may end
 // elsewhere: only fields that every replica spoke about are merged.
 func Merge(answers []Answer) Merged {
-	var m Merged
+	m := Merged{answers: answers}
 	for i, a := range answers {
 		if a.More && len(a.Rows) > 0 {
 			if last := a.Rows[len(a.Rows)-1].Field; !m.More || last < m.Last {
@@ -225,6 +227,20 @@ func (m *Merged) Row(field string) crdt.Row {
 		return crdt.Row{}
 	}
 	return m.Rows[at].Row
+}
+
+// Doomed returns the dots that a remove of a field kills: those the merged read
+// shows, and those that one of the answers still had live. The kill of the latter
+// may so far be durable on one replica only; the remove must not rest on it.
+func (m *Merged) Doomed(field string) []dvv.Dot {
+	if m == nil {
+		return nil
+	}
+	var dots []dvv.Dot
+	for i := range m.answers {
+		dots = append(dots, m.answers[i].row(field).Dots()...)
+	}
+	return sortedDots(dots)
 }
 
 // IsEmpty tells whether the read showed nothing at all.
