@@ -33,16 +33,6 @@ func (t Type) String() string {
 // Valid tells whether t is one of the four types.
 func (t Type) Valid() bool { return t >= Set && t <= Blob }
 
-// TypeNamed returns the type of a name such as "set".
-func TypeNamed(name string) (Type, bool) {
-	for t := Set; t <= Blob; t++ {
-		if typeNames[t] == name {
-			return t, true
-		}
-	}
-	return 0, false
-}
-
 // Sizes, in bytes, that names and values may have.
 const (
 	MaxBucket = 64

@@ -17,14 +17,14 @@ type BlobValue struct {
 // Payload encodes v.
 func (v BlobValue) Payload() Payload {
 	b := append(make([]byte, 0, 48+len(v.Value)), byte(KindBlob))
-	b = appendOperation(b, v.Op)
+	b = AppendOperation(b, v.Op)
 	return pack.AppendBytes(b, v.Value)
 }
 
 // DecodeBlobValue reads the payload of a blob. Value aliases p.
 func DecodeBlobValue(p Payload) (BlobValue, error) {
 	r := p.body(KindBlob)
-	v := BlobValue{Op: readOperation(&r), Value: r.Bytes(MaxValue)}
+	v := BlobValue{Op: ReadOperation(&r), Value: r.Bytes(MaxValue)}
 	return v, r.Close()
 }
 

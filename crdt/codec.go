@@ -56,7 +56,9 @@ func readDots(r *pack.Reader, limit int) []dvv.Dot {
 	return dots
 }
 
-func appendOperation(b []byte, o Operation) []byte {
+// AppendOperation appends an operation id, an empty array for none. It serves
+// records that hold one.
+func AppendOperation(b []byte, o Operation) []byte {
 	if o.IsZero() {
 		return pack.AppendArray(b, 0)
 	}
@@ -64,7 +66,8 @@ func appendOperation(b []byte, o Operation) []byte {
 	return pack.AppendInt(pack.AppendUint(b, o.Seq), o.Issued)
 }
 
-func readOperation(r *pack.Reader) Operation {
+// ReadOperation reads what [AppendOperation] wrote.
+func ReadOperation(r *pack.Reader) Operation {
 	var o Operation
 	switch n := r.Array(); {
 	case r.Err() != nil || n == 0:
@@ -82,19 +85,6 @@ func readOperation(r *pack.Reader) Operation {
 	}
 	return o
 }
-
-// AppendOperation and ReadOperation are the codec of operation ids, for records
-// that hold them.
-func AppendOperation(b []byte, o Operation) []byte { return appendOperation(b, o) }
-
-// ReadOperation reads what [AppendOperation] wrote.
-func ReadOperation(r *pack.Reader) Operation { return readOperation(r) }
-
-// AppendDots and ReadDots are the codec of sorted lists of dots.
-func AppendDots(b []byte, dots []dvv.Dot) []byte { return appendDots(b, dots) }
-
-// ReadDots reads what [AppendDots] wrote, at most limit dots.
-func ReadDots(r *pack.Reader, limit int) []dvv.Dot { return readDots(r, limit) }
 
 // AppendClock appends a clock as msgpack bin.
 func AppendClock(b []byte, c dvv.Clock) []byte { return pack.AppendBytes(b, c.AppendBinary(nil)) }
@@ -179,7 +169,7 @@ const (
 func AppendGroup(b []byte, g *Group) []byte {
 	b = pack.AppendArray(b, 7)
 	b = pack.AppendUint(pack.AppendUint(b, uint64(g.Actor)), g.First)
-	b = appendOperation(b, g.Op)
+	b = AppendOperation(b, g.Op)
 	b = pack.AppendUint(pack.AppendUint(b, g.Sum), uint64(g.Stamp))
 	b = pack.AppendInt(b, g.Answer)
 	b = pack.AppendArray(b, len(g.Events))
@@ -244,7 +234,7 @@ func appendEvent(b []byte, e, previous *Event) []byte {
 // remembered of an operation is one amount at one counter. Payloads alias the reader's input.
 func ReadGroup(r *pack.Reader) Group {
 	r.ArrayOf(7)
-	g := Group{Actor: dvv.Actor(r.Uint()), First: r.Uint(), Op: readOperation(r), Sum: r.Uint(), Stamp: Stamp(r.Uint()), Answer: r.Int()}
+	g := Group{Actor: dvv.Actor(r.Uint()), First: r.Uint(), Op: ReadOperation(r), Sum: r.Uint(), Stamp: Stamp(r.Uint()), Answer: r.Int()}
 	n := r.Array()
 	switch {
 	case r.Err() != nil:

@@ -99,13 +99,13 @@ func (z Reset) String() string {
 func (v Void) Payload() Payload {
 	b := append(make([]byte, 0, 80), byte(KindVoid))
 	b = appendDot(appendDot(b, v.Voided), v.Winner)
-	return pack.AppendInt(appendOperation(b, v.Op), v.Delta)
+	return pack.AppendInt(AppendOperation(b, v.Op), v.Delta)
 }
 
 // DecodeVoid reads the payload of a void.
 func DecodeVoid(p Payload) (Void, error) {
 	r := p.body(KindVoid)
-	v := Void{Voided: readDot(&r), Winner: readDot(&r), Op: readOperation(&r), Delta: r.Int()}
+	v := Void{Voided: readDot(&r), Winner: readDot(&r), Op: ReadOperation(&r), Delta: r.Int()}
 	return v, r.Close()
 }
 

@@ -99,7 +99,7 @@ func (m Remembered) String() string {
 
 // AppendRemembered appends the canonical bytes of m.
 func AppendRemembered(b []byte, m *Remembered) []byte {
-	b = appendOperation(pack.AppendArray(b, 9), m.Op)
+	b = AppendOperation(pack.AppendArray(b, 9), m.Op)
 	b = pack.AppendInt(pack.AppendUint(b, m.Sum), m.Seen)
 	b = pack.AppendUint(pack.AppendInt(b, m.Answer), uint64(m.Events))
 	b = appendDots(appendDots(b, m.Dots), m.Voided)
@@ -114,7 +114,7 @@ func AppendRemembered(b []byte, m *Remembered) []byte {
 func ReadRemembered(r *pack.Reader) Remembered {
 	r.ArrayOf(9)
 	m := Remembered{
-		Op: readOperation(r), Sum: r.Uint(), Seen: r.Int(), Answer: r.Int(),
+		Op: ReadOperation(r), Sum: r.Uint(), Seen: r.Int(), Answer: r.Int(),
 		Events: int(r.UintMax(MaxGroupEvents)), Dots: readDots(r, MaxKills), Voided: readDots(r, MaxKills), Delta: r.Int(),
 	}
 	row := r.Bytes(8 << 10)
