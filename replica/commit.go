@@ -27,7 +27,7 @@ type commit struct {
 	then    []func(error)              // afterwards, in order
 	drops   []int
 	pulls   map[pulled]bool
-	chains  map[chained]bool
+	chains  map[chained]uint64
 	groups  int
 }
 
@@ -58,7 +58,7 @@ func (s *Shard) Waiting() bool { return s.committing == nil && len(s.queue) > 0 
 // Committed with the error, and opens the store again, under a new actor.
 func (s *Shard) Fill(now Now, tx Tx) error {
 	s.now = now
-	c := &commit{s: s, tx: tx, ship: map[ring.NodeID][]Shipment{}, pulls: map[pulled]bool{}, chains: map[chained]bool{}, acks: map[ring.NodeID][]Receipt{}}
+	c := &commit{s: s, tx: tx, ship: map[ring.NodeID][]Shipment{}, pulls: map[pulled]bool{}, chains: map[chained]uint64{}, acks: map[ring.NodeID][]Receipt{}}
 	s.committing = c
 	taken, bytes := 0, 0
 	for taken < len(s.queue) && (taken == 0 || c.groups < s.cfg.BatchGroup && bytes < s.cfg.BatchBytes) {
@@ -203,26 +203,29 @@ func (c *commit) shipTo(to ring.NodeID, partition int, g crdt.Group) {
 	c.ship[to] = append(batch, Shipment{partition, []crdt.Group{g}})
 }
 
-// shipChain ships a group to a fallback, and before it what it follows, unless
-// this commit shipped that already: nobody sent it to the fallback before, and a
-// fallback does not catch up.
+// shipChain ships a group to a fallback, and before it what it follows, as far as
+// this commit did not ship that already: nobody sent it to the fallback before,
+// and a fallback does not catch up.
 func (c *commit) shipChain(to ring.NodeID, partition int, g *crdt.Group) {
-	key := chained{to, partition, g.Events[0].Row}
-	if p := c.s.parts[partition]; p != nil && !c.chains[key] {
-		before := p.chain(g)
-		for i := range before[:len(before)-1] {
-			c.shipTo(to, partition, before[i])
+	if p := c.s.parts[partition]; p != nil && g.Delta() != 0 {
+		chain, key := p.chain(g), chained{to, partition, g.Events[0].Row, g.Actor}
+		for _, before := range chain[:len(chain)-1] {
+			if before.First > c.chains[key] {
+				c.shipTo(to, partition, before)
+			}
 		}
-		c.chains[key] = true
+		c.chains[key] = max(c.chains[key], g.First)
 	}
 	c.shipTo(to, partition, *g)
 }
 
-// chained is a chain of increments that was shipped to a fallback.
+// chained is a chain of increments that was shipped to a fallback; kept with the
+// seq of the last.
 type chained struct {
 	to        ring.NodeID
 	partition int
 	row       crdt.Address
+	actor     dvv.Actor
 }
 
 // pull asks a peer, once this transaction is durable, for what is missing of a
