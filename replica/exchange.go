@@ -57,8 +57,12 @@ func (s *Shard) exchangeWith(id ring.NodeID) {
 }
 
 func (s *Shard) receiveDigest(from ring.NodeID, m Digest) {
-	for _, e := range m.Batch {
-		if !s.valid(e.Partition) || !s.owns(e.Partition) {
+	for i, e := range m.Batch {
+		if !s.valid(e.Partition) || i > 0 && e.Partition <= m.Batch[i-1].Partition {
+			s.Stats.Malformed++ // each entry may be answered by a whole clock: one a partition
+			return
+		}
+		if !s.owns(e.Partition) {
 			continue
 		}
 		p, err := s.loaded(e.Partition)
