@@ -34,11 +34,14 @@
 //	shard.go      the value that a driver feeds
 //	commit.go     group commit: jobs, transactions, what waits for durability
 //	write.go      coordinating a write; exactly-once by operation id
+//	unsettled.go  increments that name the one they follow
 //	forward.go    handing a mutation to its coordinator
 //	read.go       coordinating a merged read; read repair as a nudge
 //	exchange.go   anti-entropy by clocks
 //	handoff.go    the one handoff rule
 //	peers.go      who can be reached
+//	timers.go     what happens later
+//	message.go    what nodes say to each other; store.go: what a store must do
 //
 // # Papers
 //

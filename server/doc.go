@@ -10,5 +10,5 @@
 // transactions, so that while one commit is under way the next one gathers.
 // Everything else here translates: HTTP to requests (set.go, counter.go,
 // register.go, blob.go, cluster.go), frames to messages (links.go), facts to
-// rings (node.go), counts to metrics (metrics.go).
+// rings (membership.go), counts to metrics (metrics.go).
 package server

@@ -1,0 +1,109 @@
+package server
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/ring"
+	"github.com/cartwheel-db/cartwheel/ring/gossip"
+)
+
+// The node as the API handlers see it.
+
+// Do implements [Backend].
+func (n *Node) Do(ctx context.Context, r replica.Request, seen crdt.Stamp) (replica.Result, crdt.Stamp) {
+	return n.loop.do(ctx, r, seen, deadlineOf(ctx, time.Now()))
+}
+
+// deadlineOf tells when to give up. The answer must still reach the client: "1 of
+// 2 acks" says more than a connection that ended.
+func deadlineOf(ctx context.Context, now time.Time) time.Time {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return now.Add(defaultDeadline)
+	}
+	left := deadline.Sub(now)
+	left -= max(0, min(left/10, 50*time.Millisecond))
+	return now.Add(min(left, maxDeadline))
+}
+
+// Self implements [Backend].
+func (n *Node) Self() ring.NodeID { return n.id }
+
+// Ring implements [Backend].
+func (n *Node) Ring() *ring.Ring { return n.ring.Load() }
+
+// Sealer implements [Backend].
+func (n *Node) Sealer() dvv.Sealer { return n.sealer }
+
+// Defaults implements [Backend].
+func (n *Node) Defaults() (r, w int) { return n.cfg.Cluster.Read, n.cfg.Cluster.Write }
+
+// WallMillis implements [Backend].
+func (n *Node) WallMillis() int64 { return time.Now().UnixMilli() }
+
+// Reachable implements [Backend]. It is what the data path believes: gossip,
+// link and breaker together.
+func (n *Node) Reachable(id ring.NodeID) (reaches bool) {
+	n.loop.call(func() { reaches = n.loop.shard.Reaches(n.loop.now(), id) })
+	return reaches
+}
+
+// Snapshot implements [Backend].
+func (n *Node) Snapshot() NodeStatus {
+	s := NodeStatus{
+		State: apiState(gossip.State(n.state.Load())), Version: Version(), ClusterID: n.cfg.Cluster.ID,
+		Started: n.started, Stamp: crdt.Stamp(n.loop.stamp.Load()),
+	}
+	var stored []int
+	n.loop.call(func() {
+		stored = n.loop.shard.Stored()
+		s.Totals = n.loop.shard.Totals()
+	})
+	r := n.Ring()
+	s.Stored, s.Owned = len(stored), len(r.PartitionsOf(n.id))
+	s.Ready = s.Owned
+	for _, p := range stored {
+		if !r.Owns(n.id, p) {
+			s.HandingOff++
+		}
+	}
+	shown := map[ring.NodeID]gossip.Peer{}
+	for _, p := range n.talk.Load().Peers() {
+		shown[p.ID] = p
+	}
+	for _, m := range r.Members() {
+		if m.ID != n.id {
+			p := shown[m.ID]
+			s.Peers = append(s.Peers, PeerStatus{
+				ID: m.ID, Alive: p.Up, Link: n.links.Up(m.ID), Addr: m.PeerAddr, State: apiState(p.State), RingHash: p.RingHash,
+			})
+		}
+	}
+	return s
+}
+
+// apiState names what gossip says in the words of the API.
+func apiState(s gossip.State) string {
+	switch s {
+	case gossip.Ready:
+		return Ready
+	case gossip.Draining, gossip.Left:
+		return Draining
+	default:
+		return Starting
+	}
+}
+
+// Version returns the version of this build.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "devel"
+	}
+	return info.Main.Version
+}
