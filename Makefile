@@ -30,8 +30,8 @@ test: ## everything that proves the tree
 		began=$$SECONDS; \
 		$(MAKE) --no-print-directory $$stage; \
 		printf '   %s took %d s\n' $$stage $$((SECONDS - began)); \
-	done
-	@printf '\nall of it holds: %s, in %d s\n' '$(STAGES)' $$SECONDS
+	done; \
+	printf '\nall of it holds: %s, in %d s\n' '$(STAGES)' $$SECONDS
 
 .PHONY: build
 build: ## the cartwheel binary, in bin/
