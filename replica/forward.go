@@ -27,15 +27,28 @@ func (s *Shard) mutate(r Request) {
 		return
 	}
 	m.Sum = m.Fingerprint()
-	if age := s.now.Wall - m.Op.Issued; !m.Op.IsZero() && (age > s.cfg.OpWindow || -age > s.cfg.MaxSkew) {
-		s.reply(r.ID, Result{Failure: &Failure{Reason: OpExpired, Unknown: age > 0,
-			Text: fmt.Sprintf("%v: operation id issued %d ms ago, retries are recognised for %d ms: the outcome is unknown, nothing was done now", m, age, s.cfg.OpWindow)}})
+	if age := s.age(m); age > s.cfg.OpWindow || -age > s.cfg.MaxSkew {
+		s.reply(r.ID, Result{Failure: s.expired(m)})
 		return
 	}
 	f := &forward{id: s.id(), request: r}
 	s.forwards[f.id] = f
 	s.await(f)
 	s.forwardNext(f)
+}
+
+// age is how long ago a mutation was first tried, in milliseconds, 0 where nothing
+// tells.
+func (s *Shard) age(m *Mutation) int64 {
+	if m.Op.IsZero() {
+		return 0
+	}
+	return s.now.Wall - m.Op.Issued
+}
+
+func (s *Shard) expired(m *Mutation) *Failure {
+	return &Failure{Reason: OpExpired, Unknown: s.age(m) > 0,
+		Text: fmt.Sprintf("%v: operation id issued %d ms ago, retries are recognised for %d ms: the outcome is unknown, nothing was done now", m, s.age(m), s.cfg.OpWindow)}
 }
 
 // forwardNext gives the mutation to the next node that may coordinate it. A
@@ -114,6 +127,12 @@ func (s *Shard) endForward(f *forward, r Result) {
 func (s *Shard) receiveForward(from ring.NodeID, m Forward) {
 	if err := m.Mutation.Check(); err != nil || m.Left <= 0 {
 		s.Stats.Malformed++
+		return
+	}
+	// How long it was on its way nobody knows: it may have waited for a node that
+	// was stopped. Beyond the window the operation may be forgotten here already.
+	if s.age(&m.Mutation) > s.cfg.OpWindow {
+		s.send(from, Forwarded{ID: m.ID, Result: Result{Failure: s.expired(&m.Mutation), Coordinator: s.cfg.Self}})
 		return
 	}
 	s.coordinate(m.Mutation, m.W, s.now.Mono+m.Left, func(r Result) {
