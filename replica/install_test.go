@@ -269,3 +269,32 @@ func TestAnIncrementThatFollowsAnUnsettledOneIsNotTakenWithoutIt(t *testing.T) {
 	lose(1).say("A wipe; B inc 5 as op; A <> B; show A B : 5")
 	lose(1).say("A <> B; show A B : 7; B inc 5 as op; A <> B; show A B : 7")
 }
+
+// The log that a snapshot goes along with begins in the middle: what an
+// increment of it follows comes with the rows.
+func TestAnIncrementMayFollowOneThatOnlyTheSnapshotBrings(t *testing.T) {
+	s := play(t, bySnapshot, scenario{kind: crdt.Counter, steps: "A inc 5; A inc 2"})
+	a, b := s.actors["A"], s.actor("B")
+	second, logged, err := a.store.View().Group(partition, dvv.Dot{Actor: a.id, Seq: 2})
+	if err != nil || !logged {
+		t.Fatal(err)
+	}
+	second.Events[0].Follows = 1
+	cut := a.p.Clock().Clone()
+	apply := func() (o replica.Outcome) {
+		s.commit(b, func(tx replica.Tx) { o, _, err = b.p.Apply(tx, &second, 0) })
+		s.must(err)
+		return o
+	}
+	b.p.Vouch(&cut)
+	b.p.Vouch(nil)
+	if o := apply(); o != replica.Early {
+		t.Fatalf("outcome %v without a snapshot on its way", o)
+	}
+	b.p.Vouch(&cut)
+	if o := apply(); o != replica.Applied {
+		t.Fatalf("outcome %v with a snapshot on its way", o)
+	}
+	s.install(a.store, b)
+	s.say("show A B : 7; same A B")
+}
