@@ -21,18 +21,6 @@ func (h History) String() string {
 	return s
 }
 
-// Actors returns the actors of the history in the order of their ids.
-func (h History) Actors() []dvv.Actor {
-	var out []dvv.Actor
-	for i := range h.Groups {
-		if !slices.Contains(out, h.Groups[i].Actor) {
-			out = append(out, h.Groups[i].Actor)
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
 // Histories generates what three coordinators mint for keys of the given types,
 // all types if none is given, while groups travel between them in any order.
 // Every group is one that a client could have caused.

@@ -31,14 +31,6 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("store %s: damaged record %x in %s: %s", e.Path, e.Key, e.Bucket, e.Problem)
 }
 
-// Partition returns the partition the record belongs to, when its key says.
-func (e *DamageError) Partition() (p int, known bool) {
-	if len(e.Key) < 2 || e.Bucket == meta.String() {
-		return 0, false
-	}
-	return int(e.Key[0])<<8 | int(e.Key[1]), true
-}
-
 func damaged(b bucket, key []byte, format string, args ...any) *DamageError {
 	return &DamageError{Bucket: b.String(), Key: bytes.Clone(key), Problem: fmt.Sprintf(format, args...)}
 }

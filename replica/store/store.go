@@ -207,9 +207,6 @@ func (s *Store) identify() error {
 // Actor returns the id of this opening: random, never stored, never zero.
 func (s *Store) Actor() dvv.Actor { return s.actor }
 
-// Path returns the file's name as given to Open.
-func (s *Store) Path() string { return s.path }
-
 // Damaged returns the records, a thousand at most, that were damaged when the
 // store was opened.
 func (s *Store) Damaged() []*DamageError { return s.found }
