@@ -14,6 +14,7 @@ type forward struct {
 	to       ring.NodeID // who has it now
 	tried    []ring.NodeID
 	doubt    []ring.NodeID // of those tried: have not said that they did nothing
+	heard    *Failure      // of a coordinator that was given up for being late
 	nextAt   int64
 	finished bool
 }
@@ -51,6 +52,11 @@ func (s *Shard) expired(m *Mutation) *Failure {
 		Text: fmt.Sprintf("%v: operation id issued %d ms ago, retries are recognised for %d ms: the outcome is unknown, nothing was done now", m, s.age(m), s.cfg.OpWindow)}
 }
 
+// lastWord is how much earlier than the client a coordinator gives up, at most,
+// in nanoseconds: "1 of 2 acks" says more than that there was no answer, if it
+// still arrives.
+const lastWord = int64(25e6)
+
 // forwardNext gives the mutation to the next node that may coordinate it. A
 // second coordinator may apply what the first applied too: the operation id
 // makes that one.
@@ -67,12 +73,14 @@ func (s *Shard) forwardNext(f *forward) {
 	}
 	f.to, f.nextAt = to, f.request.Deadline
 	f.tried, f.doubt = append(f.tried, to), append(f.doubt, to)
+	left := f.request.Deadline - s.now.Mono
+	left -= min(left/10, lastWord)
 	if to == s.cfg.Self {
-		s.coordinate(*m, f.request.W, f.request.Deadline, func(r Result) { s.forwarded(f, to, r) })
+		s.coordinate(*m, f.request.W, s.now.Mono+left, func(r Result) { s.forwarded(f, to, r) })
 		return
 	}
 	s.Stats.Forwards++
-	s.send(to, Forward{ID: f.id, Mutation: *m, W: f.request.W, Left: f.request.Deadline - s.now.Mono})
+	s.send(to, Forward{ID: f.id, Mutation: *m, W: f.request.W, Left: left})
 	f.nextAt = s.now.Mono + s.cfg.ForwardAfter
 }
 
@@ -81,8 +89,12 @@ func (f *forward) over() bool { return f.finished }
 func (f *forward) wake(s *Shard) {
 	switch {
 	case f.request.Deadline <= s.now.Mono:
-		s.endForward(f, Result{Failure: &Failure{Reason: NoQuorum, Needed: 1,
-			Text: fmt.Sprintf("%v: no answer from its coordinator (tried %v) before the deadline", f.request.Mutation, f.tried)}})
+		fail := f.heard
+		if fail == nil {
+			fail = &Failure{Reason: NoQuorum, Needed: 1,
+				Text: fmt.Sprintf("%v: no answer from its coordinator (tried %v) before the deadline", f.request.Mutation, f.tried)}
+		}
+		s.endForward(f, Result{Failure: fail})
 	case f.nextAt <= s.now.Mono:
 		late := f.to
 		f.nextAt = f.request.Deadline
@@ -156,6 +168,7 @@ func (s *Shard) forwarded(f *forward, from ring.NodeID, r Result) {
 			f.doubt = slices.DeleteFunc(f.doubt, func(id ring.NodeID) bool { return id == from })
 		}
 		if f.to != from {
+			f.heard = fail
 			return
 		}
 		again := !fail.Unknown || !f.request.Mutation.Op.IsZero()
