@@ -72,6 +72,7 @@ func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
 	if err != nil {
 		return err
 	}
+	collectLater()
 	var nodes []*server.Node
 	defer func() { stopAll(ctx, nodes) }()
 	for i := range cfg.nodes {
