@@ -236,7 +236,7 @@ func (p *Partition) mintDelete(m *Mutation, seen *Merged, g *crdt.Group) {
 	switch {
 	case m.Context != nil:
 		kills = m.Context.Clone()
-	case !seen.IsEmpty():
+	case seen.AnyLive():
 		kills = seen.Clock.Clone()
 	}
 	if !kills.IsEmpty() {

@@ -9,6 +9,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/replicatest"
 )
 
 // One interval of a dozen bytes names tens of thousands of dots, and a batch
@@ -97,5 +98,36 @@ func TestARemoveKillsWhatAnyAnswerStillHadLive(t *testing.T) {
 	}
 	if got := m.Doomed("eggs"); len(got) != 0 {
 		t.Errorf("a remove of what nobody has kills %v", got)
+	}
+}
+
+// The same for a delete of the whole key: what it finds nothing of may be live.
+func TestADeleteKillsWhatAnyAnswerStillHadLive(t *testing.T) {
+	add, remove := dvv.Dot{Actor: 1, Seq: 1}, dvv.Dot{Actor: 2, Seq: 1}
+	stale := replica.Answer{Clock: dvv.ClockOf(add), Rows: []replica.Found{{Field: "milk", Row: crdt.Row{Live: []crdt.Live{{Dot: add, Payload: crdt.Member{}.Payload()}}}}}}
+	knows := replica.Answer{Clock: dvv.ClockOf(add, remove)}
+	for _, tc := range []struct {
+		name    string
+		answers []replica.Answer
+		kills   bool
+	}{
+		{"one answer has it", []replica.Answer{stale, knows}, true},
+		{"nobody has anything", []replica.Answer{knows, {}}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			store := replicatest.NewMemStore()
+			p, err := replica.Load(store.View(), partition)
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen := replica.Merge(tc.answers)
+			if !seen.IsEmpty() {
+				t.Fatalf("the merged read shows %v", seen.Rows)
+			}
+			g, err := p.Mint(store.View(), &replica.Mutation{Key: cart, Verb: replica.Delete}, &seen, dvv.Dot{Actor: 3, Seq: 1}, 1, 2)
+			if err != nil || (len(g.Events) == 1 && g.Events[0].Clear.Contains(add)) != tc.kills {
+				t.Errorf("minted %v (%v), want a kill of %v: %t", g.Events, err, add, tc.kills)
+			}
+		})
 	}
 }

@@ -243,6 +243,14 @@ func (m *Merged) Doomed(field string) []dvv.Dot {
 	return sortedDots(dots)
 }
 
+// AnyLive tells whether one of the answers had something live, or more to come: a
+// delete then has something to kill, for the same reason as [Merged.Doomed].
+func (m *Merged) AnyLive() bool {
+	return m != nil && slices.ContainsFunc(m.answers, func(a Answer) bool {
+		return a.More || slices.ContainsFunc(a.Rows, func(f Found) bool { return len(f.Row.Live) > 0 })
+	})
+}
+
 // IsEmpty tells whether the read showed nothing at all.
 func (m *Merged) IsEmpty() bool { return m == nil || len(m.Rows) == 0 && !m.More }
 
