@@ -43,7 +43,7 @@ func newDevCommand() *cobra.Command {
 gossip, real stores on disk. Ctrl-C drains and stops; started again, the data is
 there. The other commands talk to it without flags.`,
 		Example: `  cartwheel dev
-  cartwheel dev --nodes 5 --data /tmp/five`,
+  cartwheel dev --nodes 5 --data five-nodes`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), syscall.SIGINT, syscall.SIGTERM)
