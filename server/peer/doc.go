@@ -51,10 +51,10 @@
 //
 // # Noticing death
 //
-// Each side writes a heartbeat every second; a side that has read nothing for three closes the connection. The heartbeats of the receiving side come from a goroutine of their own, so a receiver
-// that is slow in Deliver is slow, not dead; a process that is stopped, or a cable that is cut, is noticed in 3 s. A
-// broken link is dialled again after a growing random pause (50 ms up to 2 s), or at once when that peer dials us: it
-// must be back.
+// Each side writes a heartbeat every second; a side that has read nothing for three closes the connection. The heartbeats
+// of the receiving side come from a goroutine of their own, so a receiver that is slow in Deliver is slow, not dead; a
+// process that is stopped, or a cable that is cut, is noticed in 3 s. A broken link is dialled again after a growing
+// random pause (50 ms up to 2 s), or at once when that peer dials us: it must be back.
 //
 // # The handshake
 //
