@@ -1,6 +1,7 @@
 package crdt
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -293,7 +294,7 @@ func (t *Tally) Reset() (Reset, []dvv.Dot) {
 	for _, c := range top {
 		z = append(z, c)
 	}
-	slices.SortFunc(z, func(a, b Component) int { return order(uint64(a.Actor), uint64(b.Actor)) })
+	slices.SortFunc(z, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
 	var kills []dvv.Dot
 	for _, l := range t.live {
 		if l.Payload.Kind() == KindVoid {

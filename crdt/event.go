@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -25,22 +26,10 @@ func (o Operation) Compare(p Operation) int {
 	if c := bytes.Compare(o.Client[:], p.Client[:]); c != 0 {
 		return c
 	}
-	switch {
-	case o.Seq != p.Seq:
-		return order(o.Seq, p.Seq)
-	default:
-		return order(uint64(o.Issued), uint64(p.Issued))
+	if c := cmp.Compare(o.Seq, p.Seq); c != 0 {
+		return c
 	}
-}
-
-func order(a, b uint64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	return cmp.Compare(uint64(o.Issued), uint64(p.Issued))
 }
 
 func (o Operation) String() string {

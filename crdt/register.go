@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -50,8 +51,8 @@ func (r Row) Register() ([]Assigned, error) {
 		out = append(out, Assigned{l.Dot, a})
 	}
 	slices.SortFunc(out, func(a, b Assigned) int {
-		if a.Stamp != b.Stamp {
-			return order(uint64(b.Stamp), uint64(a.Stamp))
+		if c := cmp.Compare(b.Stamp, a.Stamp); c != 0 {
+			return c
 		}
 		if c := b.Dot.Compare(a.Dot); c != 0 {
 			return c

@@ -3,6 +3,7 @@ package replica
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -192,7 +193,7 @@ func mergeField(answers []Answer, field string) crdt.Row {
 }
 
 func (a *Answer) row(field string) crdt.Row {
-	at, found := slices.BinarySearchFunc(a.Rows, field, func(f Found, s string) int { return compareStrings(f.Field, s) })
+	at, found := slices.BinarySearchFunc(a.Rows, field, func(f Found, s string) int { return strings.Compare(f.Field, s) })
 	if !found {
 		return crdt.Row{}
 	}
@@ -222,7 +223,7 @@ func (m *Merged) Row(field string) crdt.Row {
 	if m == nil {
 		return crdt.Row{}
 	}
-	at, found := slices.BinarySearchFunc(m.Rows, field, func(f Found, s string) int { return compareStrings(f.Field, s) })
+	at, found := slices.BinarySearchFunc(m.Rows, field, func(f Found, s string) int { return strings.Compare(f.Field, s) })
 	if !found {
 		return crdt.Row{}
 	}
@@ -272,14 +273,4 @@ func (m *Merged) differs(a *Answer) bool {
 		i++
 	}
 	return i < len(m.Rows)
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
