@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	cartwheel "github.com/cartwheel-db/cartwheel/sdk"
 )
 
 func newBlobCommand(s *session) *cobra.Command {
@@ -164,19 +166,9 @@ func newBlobDeleteCommand(s *session) *cobra.Command {
 	m.flags(c)
 	with.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		token, err := with.context()
-		if err != nil {
-			return err
-		}
-		t, err := s.target(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		defer t.db.Close()
-		if err := t.db.Blob(t.bucket, t.key).With(m.options(t)...).DeleteWith(c.Context(), token); err != nil {
-			return err
-		}
-		return s.done(c, t, valueChange{of: t.of(), Info: t.reply()})
+		return s.deleteShown(c, args, &with, func(t *target, shown cartwheel.Context) error {
+			return t.db.Blob(t.bucket, t.key).With(m.options(t)...).DeleteWith(c.Context(), shown)
+		})
 	}
 	return c
 }

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	cartwheel "github.com/cartwheel-db/cartwheel/sdk"
 )
 
 func newRegisterCommand(s *session) *cobra.Command {
@@ -179,19 +181,26 @@ func newRegisterDeleteCommand(s *session) *cobra.Command {
 	m.flags(c)
 	with.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		token, err := with.context()
-		if err != nil {
-			return err
-		}
-		t, err := s.target(c.Context(), args[0])
-		if err != nil {
-			return err
-		}
-		defer t.db.Close()
-		if err := t.db.Register(t.bucket, t.key).With(m.options(t)...).DeleteWith(c.Context(), token); err != nil {
-			return err
-		}
-		return s.done(c, t, valueChange{of: t.of(), Info: t.reply()})
+		return s.deleteShown(c, args, &with, func(t *target, shown cartwheel.Context) error {
+			return t.db.Register(t.bucket, t.key).With(m.options(t)...).DeleteWith(c.Context(), shown)
+		})
 	}
 	return c
+}
+
+// deleteShown deletes a value: what a read shows, or what a context showed.
+func (s *session) deleteShown(c *cobra.Command, args []string, with *shown, remove func(*target, cartwheel.Context) error) error {
+	token, err := with.context()
+	if err != nil {
+		return err
+	}
+	t, err := s.target(c.Context(), args[0])
+	if err != nil {
+		return err
+	}
+	defer t.db.Close()
+	if err := remove(t, token); err != nil {
+		return err
+	}
+	return s.done(c, t, valueChange{of: t.of(), Info: t.reply()})
 }
