@@ -47,8 +47,14 @@ func (s *Shard) age(m *Mutation) int64 {
 	return s.now.Wall - m.Op.Issued
 }
 
+// expired refuses an operation id that is too old to be remembered, or from
+// further ahead than clocks may differ.
 func (s *Shard) expired(m *Mutation) *Failure {
-	return &Failure{Reason: OpExpired, Unknown: s.age(m) > 0,
+	if age := s.age(m); age < 0 {
+		return &Failure{Reason: OpExpired,
+			Text: fmt.Sprintf("%v: operation id issued %d ms in the future, at most %d ms are taken for clocks that differ: nothing was done", m, -age, s.cfg.MaxSkew)}
+	}
+	return &Failure{Reason: OpExpired, Unknown: true,
 		Text: fmt.Sprintf("%v: operation id issued %d ms ago, retries are recognised for %d ms: the outcome is unknown, nothing was done now", m, s.age(m), s.cfg.OpWindow)}
 }
 

@@ -110,7 +110,6 @@ func failure(ctx context.Context, f *replica.Failure) *problem {
 		p.reason = cartwheelv1.ErrorDetail_REASON_OPERATION_EXPIRED
 		if !f.Unknown {
 			p.reason = cartwheelv1.ErrorDetail_REASON_OPERATION_INVALID
-			p.text += " (it was issued in the future)"
 		}
 	case replica.OpReused:
 		p.reason = cartwheelv1.ErrorDetail_REASON_OPERATION_REUSED
