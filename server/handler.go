@@ -56,13 +56,29 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 		mux.Handle("/metrics", o.Metrics)
 	}
 	mux.HandleFunc("/", a.welcome)
-	return http.MaxBytesHandler(mux, maxBody)
+	return http.MaxBytesHandler(sized(mux, connect.NewErrorWriter()), maxBody)
 }
+
+// sized refuses calls that announce a message above [MaxRequest]. Connect would
+// too, and not say how large it was; of a message that is sent without its length
+// nobody knows.
+func sized(next http.Handler, refusal *connect.ErrorWriter) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n := r.ContentLength; n > MaxRequest && strings.HasPrefix(r.URL.Path, apiPrefix) && refusal.IsSupported(r) {
+			c := &call{op: operationOf(r.URL.Path)}
+			_ = refusal.Write(w, r, c.error(tooLarge(MaxRequest, int(n), "request of %d bytes, limit %d", n, MaxRequest)))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+const apiPrefix = "/cartwheel.v1."
 
 // operationOf names a procedure as errors do: "/cartwheel.v1.SetService/Add" is
 // "set.add".
 func operationOf(procedure string) string {
-	service, method, _ := strings.Cut(strings.TrimPrefix(procedure, "/cartwheel.v1."), "Service/")
+	service, method, _ := strings.Cut(strings.TrimPrefix(procedure, apiPrefix), "Service/")
 	return strings.ToLower(service + "." + method)
 }
 
