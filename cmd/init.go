@@ -27,6 +27,9 @@ nobody else. An existing file is never overwritten.`,
 				return err
 			}
 			cluster.Partitions, cluster.Replicas, cluster.Read, cluster.Write = partitions, replicas, read, write
+			if err := cluster.Check(); err != nil {
+				return usagef("init: %v", err)
+			}
 			if err := server.WriteCluster(path, cluster); err != nil {
 				return err
 			}

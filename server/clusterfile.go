@@ -79,11 +79,14 @@ func (c Cluster) Check() error {
 	if c.ID == "" || len(c.ID) > 64 {
 		return fmt.Errorf("cluster: an id of 1 to 64 bytes is needed, got %d", len(c.ID))
 	}
+	if c.Partitions == 0 {
+		return errors.New("partitions: 0, must be a power of two") // the ring takes 0 for its default
+	}
+	if c.Replicas < 1 || c.Replicas > 7 {
+		return fmt.Errorf("replicas: %d, must be 1 to 7", c.Replicas)
+	}
 	if err := c.Ring().Check(); err != nil {
 		return err
-	}
-	if c.Replicas > 7 {
-		return fmt.Errorf("replicas: %d, at most 7", c.Replicas)
 	}
 	if c.Read < 1 || c.Read > c.Replicas {
 		return fmt.Errorf("read: %d, must be 1 to %d (replicas)", c.Read, c.Replicas)

@@ -46,7 +46,9 @@ func TestAClusterFileThatCannotBeIsRefusedWithItsNumbers(t *testing.T) {
 		"a secret that can be guessed": {"MDEyMzQ1Njc4OWFiY2RlZg==", "MDEy", "3 bytes, at least 16"},
 		"a secret that is not base64":  {"MDEyMzQ1Njc4OWFiY2RlZg==", "?", "secret"},
 		"an empty file":                {good, "", "empty"},
-		"too many replicas":            {"replicas: 3", "replicas: 9", "replicas: 9, at most 7"},
+		"too many replicas":            {"replicas: 3", "replicas: 9", "replicas: 9, must be 1 to 7"},
+		"replicas nobody holds":        {"replicas: 3", "replicas: 0", "replicas: 0, must be 1 to 7"},
+		"no partitions":                {"256", "0", "partitions: 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "cluster.yaml")
