@@ -1,14 +1,18 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -41,7 +45,8 @@ func newDevCommand() *cobra.Command {
 		Short: "Run a whole cluster on this machine, to try things out",
 		Long: `Run a cluster of three nodes in one process: real listeners on loopback, real
 gossip, real stores on disk. Ctrl-C drains and stops; started again, the data is
-there. The other commands talk to it without flags.`,
+there, and as many nodes as there were. The other commands talk to it without
+flags, unless it listens elsewhere than by default.`,
 		Example: `  cartwheel dev
   cartwheel dev --nodes 5 --data five-nodes`,
 		Args: cobra.NoArgs,
@@ -53,7 +58,7 @@ there. The other commands talk to it without flags.`,
 	}
 	f := c.Flags()
 	f.StringVar(&cfg.data, "data", "cartwheel-data", "directory of the cluster's data")
-	f.IntVar(&cfg.nodes, "nodes", 3, "number of nodes")
+	f.IntVar(&cfg.nodes, "nodes", 0, "number of nodes; 0: as many as the data has, or 3")
 	f.StringVar(&cfg.logLevel, "log-level", "warn", "debug, info, warn or error")
 	f.StringVar(&cfg.host, "host", "127.0.0.1", "address to listen on")
 	f.IntVar(&cfg.apiPort, "port", devAPI, "client API port of the first node; peer and gossip ports lie 30 and 60 above")
@@ -61,8 +66,8 @@ there. The other commands talk to it without flags.`,
 }
 
 func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
-	if cfg.nodes < 1 || cfg.nodes > devNodes {
-		return fmt.Errorf("nodes: %d, from 1 to %d are possible", cfg.nodes, devNodes)
+	if err := cfg.count(); err != nil {
+		return err
 	}
 	logger, err := newLogger(logs, cfg.logLevel)
 	if err != nil {
@@ -74,11 +79,12 @@ func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
 	}
 	collectLater()
 	var nodes []*server.Node
+	var addrs []string
 	defer func() { stopAll(ctx, nodes) }()
 	for i := range cfg.nodes {
 		at := func(base int) string { return fmt.Sprintf("%s:%d", cfg.host, base+cfg.apiPort-devAPI+i) }
 		c := server.Config{
-			Cluster: cluster, Data: filepath.Join(cfg.data, fmt.Sprintf("n%d", i+1)),
+			Cluster: cluster, Data: cfg.dir(i),
 			API: at(devAPI), Peer: at(devPeer), Gossip: at(devGossip), Logger: logger,
 		}
 		if i > 0 {
@@ -88,16 +94,54 @@ func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
 		if err != nil {
 			return fmt.Errorf("node n%d: %w", i+1, err)
 		}
-		nodes = append(nodes, n)
+		nodes, addrs = append(nodes, n), append(addrs, n.APIAddr())
 		fmt.Fprintf(out, "n%d  %s  api http://%s  data %s\n", i+1, n.ID(), n.APIAddr(), c.Data)
 	}
 	if err := meet(ctx, nodes); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, devHints, cfg.nodes, cluster.Replicas, cluster.Read, cluster.Write, nodes[0].APIAddr())
+	fmt.Fprintf(out, devHints, cfg.nodes, cluster.Replicas, cluster.Read, cluster.Write, elsewhere(addrs), addrs[0])
 	<-ctx.Done()
 	fmt.Fprintln(out, "\ndraining")
 	return nil
+}
+
+// count settles how many nodes to start. Members do not leave: one that the data
+// knows and that stays away would be waited for, and would be missing in quorums.
+func (cfg *devConfig) count() error {
+	had := 0
+	for had < devNodes {
+		if _, err := os.Stat(cfg.dir(had)); err != nil {
+			break
+		}
+		had++
+	}
+	switch {
+	case cfg.nodes == 0:
+		cfg.nodes = cmp.Or(had, 3)
+	case cfg.nodes < 1 || cfg.nodes > devNodes:
+		return usagef("dev: --nodes %d: from 1 to %d are possible", cfg.nodes, devNodes)
+	case cfg.nodes < had:
+		return usagef("dev: --nodes %d: the cluster in %s has %d, and nodes do not leave", cfg.nodes, cfg.data, had)
+	}
+	if last := cfg.apiPort + devGossip - devAPI + cfg.nodes - 1; cfg.apiPort < 1 || last > math.MaxUint16 {
+		return usagef("dev: --port %d: the ports are %d to %d, and must lie within 1 to %d", cfg.apiPort, cfg.apiPort, last, math.MaxUint16)
+	}
+	return nil
+}
+
+// dir is where the i-th node keeps its data, from 0.
+func (cfg *devConfig) dir(i int) string {
+	return filepath.Join(cfg.data, fmt.Sprintf("n%d", i+1))
+}
+
+// elsewhere is what to type before the hints where the other commands would not
+// find this cluster by themselves.
+func elsewhere(addrs []string) string {
+	if slices.Contains(defaultEndpoints, "http://"+addrs[0]) {
+		return ""
+	}
+	return "\n  export " + endpointsVariable + "=" + strings.Join(addrs, ",") + "\n"
 }
 
 // meet waits until every node knows and reaches all others: from then on any
@@ -117,7 +161,7 @@ func meet(ctx context.Context, nodes []*server.Node) error {
 
 const devHints = `
 %d nodes are up, N=%d R=%d W=%d. In another terminal, with "go run ." for cartwheel:
-
+%s
   cartwheel set add carts/42 milk eggs
   cartwheel set members carts/42
   cartwheel counter add likes/page-1 3

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -36,6 +37,11 @@ node that was started once finds the others again by itself.`,
   cartwheel serve --cluster cluster.yaml --data n2 --api 127.0.0.1:7402 --peer 127.0.0.1:7412 --gossip 127.0.0.1:7422 --join 127.0.0.1:7421`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			for _, at := range cfg.Join {
+				if _, _, err := net.SplitHostPort(at); err != nil {
+					return usagef("serve: --join %q: want host:port", at)
+				}
+			}
 			cluster, err := server.ReadCluster(clusterFile)
 			if err != nil {
 				return err
@@ -50,7 +56,7 @@ node that was started once finds the others again by itself.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&clusterFile, "cluster", "cluster.yaml", "cluster file, from `cartwheel init`")
+	f.StringVar(&clusterFile, "cluster", "cluster.yaml", "cluster `file`, from cartwheel init")
 	f.StringVar(&cfg.Data, "data", "", "directory of this node's data (required)")
 	f.StringVar(&cfg.API, "api", "127.0.0.1:7401", "host:port of the client API")
 	f.StringVar(&cfg.Peer, "peer", "127.0.0.1:7411", "host:port of the link to other nodes")
@@ -77,7 +83,7 @@ func collectLater() {
 func newLogger(w io.Writer, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(strings.ToUpper(level))); err != nil {
-		return nil, fmt.Errorf("log level %q: want debug, info, warn or error", level)
+		return nil, usagef("--log-level %q: want debug, info, warn or error", level)
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
 }
