@@ -42,6 +42,9 @@ node that was started once finds the others again by itself.`,
 					return usagef("serve: --join %q: want host:port", at)
 				}
 			}
+			if host, _, err := net.SplitHostPort(cfg.Peer); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
+				return usagef("serve: --peer %q: want the address that other nodes reach, not that of every interface", cfg.Peer)
+			}
 			cluster, err := server.ReadCluster(clusterFile)
 			if err != nil {
 				return err

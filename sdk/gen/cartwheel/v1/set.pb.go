@@ -170,7 +170,7 @@ func (*SetChange_Add) isSetChange_Change() {}
 
 func (*SetChange_Remove) isSetChange_Change() {}
 
-// At least one member. Errors: INVALID_NAME, TOO_LARGE and CONTEXT_* beside
+// 1 to 1,000 members. Errors: INVALID_NAME, TOO_LARGE and CONTEXT_* beside
 // those every mutation may meet (QUORUM_NOT_REACHED, OPERATION_*, OVERLOADED,
 // DEADLINE_PAST, NOT_READY, INVALID_OPTION).
 type SetServiceAddRequest struct {
@@ -303,7 +303,7 @@ func (x *SetServiceAddResponse) GetContext() string {
 	return ""
 }
 
-// At least one member. Errors as for Add.
+// 1 to 1,000 members. Errors as for Add.
 type SetServiceRemoveRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Bucket  string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -435,7 +435,7 @@ func (x *SetServiceRemoveResponse) GetContext() string {
 	return ""
 }
 
-// At least one change. Errors as for Add.
+// 1 to 1,000 changes. Errors as for Add.
 type SetServiceUpdateRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Bucket  string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -566,7 +566,7 @@ func (x *SetServiceUpdateResponse) GetContext() string {
 	return ""
 }
 
-// At least one member. Errors: INVALID_NAME, TOO_LARGE, QUORUM_NOT_REACHED,
+// 1 to 10,000 members. Errors: INVALID_NAME, TOO_LARGE, QUORUM_NOT_REACHED,
 // OVERLOADED, DEADLINE_PAST, NOT_READY, INVALID_OPTION.
 type SetServiceContainsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
