@@ -27,19 +27,24 @@ type identity struct {
 	Node       string
 	Cluster    string
 	Partitions int
+	Replicas   int
 	Shards     int
 }
 
 func (id identity) append(b []byte) []byte {
-	b = pack.AppendString(pack.AppendArray(b, 4), id.Node)
+	b = pack.AppendString(pack.AppendArray(b, 5), id.Node)
 	b = pack.AppendString(b, id.Cluster)
-	return pack.AppendUint(pack.AppendUint(b, uint64(id.Partitions)), uint64(id.Shards))
+	b = pack.AppendUint(pack.AppendUint(b, uint64(id.Partitions)), uint64(id.Replicas))
+	return pack.AppendUint(b, uint64(id.Shards))
 }
 
 func readIdentity(b []byte) (identity, error) {
 	r := pack.NewReader(b)
-	r.ArrayOf(4)
-	id := identity{Node: r.String(maxID), Cluster: r.String(maxID), Partitions: int(r.UintMax(ring.MaxPartitions)), Shards: int(r.UintMax(1 << 10))}
+	r.ArrayOf(5)
+	id := identity{
+		Node: r.String(maxID), Cluster: r.String(maxID),
+		Partitions: int(r.UintMax(ring.MaxPartitions)), Replicas: int(r.UintMax(ring.MaxReplicas)), Shards: int(r.UintMax(1 << 10)),
+	}
 	return id, r.Close()
 }
 
@@ -110,7 +115,7 @@ func openIdentity(dir string, c Cluster) (id identity, fresh bool, err error) {
 		if err != nil {
 			return identity{}, false, fmt.Errorf("draw a node id: %w", err)
 		}
-		id = identity{Node: u.String(), Cluster: c.ID, Partitions: c.Partitions, Shards: 1}
+		id = identity{Node: u.String(), Cluster: c.ID, Partitions: c.Partitions, Replicas: c.Replicas, Shards: 1}
 		return id, true, writeRecord(path, id.append(nil))
 	case err != nil:
 		return identity{}, false, fmt.Errorf("data directory %s: %w", dir, err)
@@ -118,6 +123,8 @@ func openIdentity(dir string, c Cluster) (id identity, fresh bool, err error) {
 		return identity{}, false, &IdentityError{dir, "cluster", id.Cluster, c.ID}
 	case id.Partitions != c.Partitions:
 		return identity{}, false, &IdentityError{dir, "a cluster with partitions:", fmt.Sprint(id.Partitions), fmt.Sprint(c.Partitions)}
+	case id.Replicas != c.Replicas:
+		return identity{}, false, &IdentityError{dir, "a cluster with replicas:", fmt.Sprint(id.Replicas), fmt.Sprint(c.Replicas)}
 	}
 	return id, false, nil
 }

@@ -84,6 +84,11 @@ func TestADataDirectoryKeepsWhoLivesInIt(t *testing.T) {
 	if _, _, err := openIdentity(dir, wide); !errors.As(err, &wrong) || wrong.Found != "256" || wrong.Want != "64" {
 		t.Errorf("another Q: %v", err)
 	}
+	fewer := c
+	fewer.Replicas = 2
+	if _, _, err := openIdentity(dir, fewer); !errors.As(err, &wrong) || wrong.Found != "3" || wrong.Want != "2" {
+		t.Errorf("another N: %v", err)
+	}
 	path := filepath.Join(dir, "node")
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -113,7 +118,7 @@ func TestStoresWithoutAnOwnerAreNotTakenOver(t *testing.T) {
 }
 
 func FuzzRecords(f *testing.F) {
-	f.Add(identity{Node: "n1", Cluster: "c", Partitions: 256, Shards: 1}.append(nil))
+	f.Add(identity{Node: "n1", Cluster: "c", Partitions: 256, Replicas: 3, Shards: 1}.append(nil))
 	var facts ring.Facts
 	if _, err := facts.Add(ring.Fact{Number: 1, Kind: ring.Joined, Node: "n1", PeerAddr: "a:1", APIAddr: "a:2", Weight: 1}); err != nil {
 		f.Fatal(err)
