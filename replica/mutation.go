@@ -25,6 +25,12 @@ const (
 
 var verbNames = [...]string{Update: "update", Delete: "delete", Add: "add", Zero: "reset", Assign: "set", Put: "put"}
 
+// verbTypes says which types a verb is for.
+var verbTypes = [verbEnd][]crdt.Type{
+	Update: {crdt.Set}, Delete: {crdt.Set, crdt.Register, crdt.Blob},
+	Add: {crdt.Counter}, Zero: {crdt.Counter}, Assign: {crdt.Register}, Put: {crdt.Blob},
+}
+
 func (v Verb) String() string {
 	if v >= Update && v < verbEnd {
 		return verbNames[v]
@@ -69,11 +75,7 @@ func (m *Mutation) Check() error {
 	if err := m.Key.Check(); err != nil {
 		return err
 	}
-	allowed := map[Verb][]crdt.Type{
-		Update: {crdt.Set}, Delete: {crdt.Set, crdt.Register, crdt.Blob},
-		Add: {crdt.Counter}, Zero: {crdt.Counter}, Assign: {crdt.Register}, Put: {crdt.Blob},
-	}
-	if !slices.Contains(allowed[m.Verb], m.Key.Type) {
+	if m.Verb >= verbEnd || !slices.Contains(verbTypes[m.Verb], m.Key.Type) {
 		return &MutationError{fmt.Sprintf("%v on a %v", m.Verb, m.Key.Type)}
 	}
 	if len(m.Value) > crdt.MaxValue {
