@@ -14,7 +14,6 @@ import (
 // write is a mutation that this node coordinates: read what it observes, mint,
 // commit and send at the same time, count durable acknowledgements.
 type write struct {
-	id       uint64
 	m        Mutation
 	part     int
 	w        int
@@ -31,7 +30,7 @@ type write struct {
 // coordinate takes a mutation whose coordinator this node is.
 func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result)) {
 	s.Stats.Coordinated++
-	wr := &write{id: s.id(), m: m, part: s.ring.Partition(m.Key.Bucket, m.Key.Name), w: w, deadline: deadline, done: done}
+	wr := &write{m: m, part: s.ring.Partition(m.Key.Bucket, m.Key.Name), w: w, deadline: deadline, done: done}
 	if wr.w <= 0 {
 		wr.w = s.cfg.W
 	}
@@ -172,10 +171,8 @@ func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Gr
 	// Trimmed from the log: every owner holds it durably. The context is named only
 	// where it is known for sure which dots were minted.
 	w.result.Wrote, w.result.Answer = true, m.Answer
-	for i := range uint64(m.Events) {
-		if len(m.Dots) == 1 {
-			w.result.Context.Add(dvv.Dot{Actor: m.Dots[0].Actor, Seq: m.Dots[0].Seq + i})
-		}
+	if d := m.Dots[0]; len(m.Dots) == 1 && m.Events > 0 {
+		w.result.Context.AddRange(d.Actor, d.Seq, d.Seq+uint64(m.Events)-1)
 	}
 	c.then = append(c.then, func(err error) { s.finish(w, s.storeFailure(w, err)) })
 	return crdt.Group{}, true, nil
