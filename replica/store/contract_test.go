@@ -144,11 +144,26 @@ func dump(v replica.View, ask *rapid.T) string {
 	n := 0
 	more := func() bool { n++; return n%limit != 0 }
 	say("rows %v from %q: %v", k, from, v.Rows(p, k, from, func(f string, r crdt.Row) bool { say("%q %v", f, r); return more() }))
-	say("all: %v", v.AllRows(p, func(a crdt.Address, r crdt.Row) bool { say("%q %v", a, r); return more() }))
+	say("all: %v", v.AllRows(p, nil, func(a crdt.Address, r crdt.Row) bool { say("%q %v", a, r); return more() }))
 	say("deferred in %v: %v", c, v.DeferredIn(p, c, func(d dvv.Dot, a crdt.Address) bool { say("%v %q", d, a); return more() }))
 	say("log of %v: %v", c, v.Log(p, c, func(g crdt.Group, size int) bool { say("%v %d", g, size); return more() }))
 	say("dead: %v", v.AllDead(p, func(k crdt.Key, c dvv.Clock) bool { say("%v %v", k, c); return more() }))
-	say("operations: %v", v.AllRemembered(p, func(m crdt.Remembered) bool { say("%v", m); return more() }))
+	say("operations: %v", v.AllRemembered(p, crdt.Operation{}, func(m crdt.Remembered) bool { say("%v", m); return more() }))
+	at := a.AppendBinary(nil)
+	say("all from %q: %v", a, v.AllRows(p, at[:len(at)-rapid.IntRange(0, 2).Draw(ask, "cut")], func(a crdt.Address, r crdt.Row) bool { say("%q %v", a, r); return more() }))
+	say("operations from %v: %v", op, v.AllRemembered(p, op, func(m crdt.Remembered) bool { say("%v", m); return more() }))
+	say("staged from %q: %v", from, v.AllStaged(p, []byte(from), func(key, value []byte) bool { say("%q %q", key, value); return more() }))
+	value, found, err := v.Staged(p, []byte(from))
+	say("staged %q: %q %t %v", from, value, found, err)
+	for _, p := range []int{0, 1, 2, 254, 255} {
+		ready, promoting, err := v.Mark(p)
+		say("marks %t %t %v", ready, promoting, err)
+		tree, err := v.Tree(p)
+		say("tree %q %t %v", tree, tree == nil, err)
+		say("staged: %v", v.AllStaged(p, nil, func(key, value []byte) bool { say("%q %q", key, value); return true }))
+		groups, logBytes, operations := v.Tally(p)
+		say("tally %d %d %d", groups, logBytes, operations)
+	}
 	row, err := v.Row(p, a)
 	say("row %q %v %v", a, row, err)
 	dots, err := v.Dead(p, k)
@@ -221,7 +236,7 @@ func TestTheStoreOnDiskIsTheStoreInMemory(t *testing.T) {
 				begin()
 				p, a := somePartition.Draw(t, "p"), someAddress.Draw(t, "row")
 				var there []crdt.Address
-				_ = mtx.AllRows(p, func(a crdt.Address, _ crdt.Row) bool { there = append(there, a); return true })
+				_ = mtx.AllRows(p, nil, func(a crdt.Address, _ crdt.Row) bool { there = append(there, a); return true })
 				if len(there) > 0 && rapid.Bool().Draw(t, "again") {
 					a = rapid.SampledFrom(there).Draw(t, "stored row")
 				}
@@ -257,6 +272,36 @@ func TestTheStoreOnDiskIsTheStoreInMemory(t *testing.T) {
 				begin()
 				p, op := somePartition.Draw(t, "p"), someOperation.Draw(t, "op")
 				same("forget", tx.DeleteRemembered(p, op), mtx.DeleteRemembered(p, op))
+			},
+			"replace": func(t *rapid.T) {
+				begin()
+				p, a := somePartition.Draw(t, "p"), someAddress.Draw(t, "row")
+				after := drawRow(t, a.Type)
+				same("replace row", tx.ReplaceRow(p, a, after), mtx.ReplaceRow(p, a, after))
+			},
+			"mark": func(t *rapid.T) {
+				begin()
+				p, ready, promoting := somePartition.Draw(t, "p"), rapid.Bool().Draw(t, "ready"), rapid.Bool().Draw(t, "promoting")
+				same("put mark", tx.PutMark(p, ready, promoting), mtx.PutMark(p, ready, promoting))
+			},
+			"tree": func(t *rapid.T) {
+				begin()
+				p, b := somePartition.Draw(t, "p"), rapid.SampledFrom([][]byte{nil, {1}, bytes.Repeat([]byte{2}, 9000)}).Draw(t, "tree")
+				same("put tree", tx.PutTree(p, b), mtx.PutTree(p, b))
+			},
+			"stage": func(t *rapid.T) {
+				begin()
+				p, key, value := somePartition.Draw(t, "p"), []byte(someName.Draw(t, "key")), []byte(someName.Draw(t, "value"))
+				same("stage", tx.Stage(p, key, value), mtx.Stage(p, key, value))
+			},
+			"drop staged": func(t *rapid.T) {
+				begin()
+				p, limit := somePartition.Draw(t, "p"), rapid.IntRange(1, 3).Draw(t, "limit")
+				more, err := tx.DropStaged(p, limit)
+				want, werr := mtx.DropStaged(p, limit)
+				if same("drop staged", err, werr); more != want {
+					t.Fatalf("drop staged: more on disk %t, in memory %t", more, want)
+				}
 			},
 			"drop": func(t *rapid.T) {
 				begin()

@@ -31,6 +31,19 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("store %s: damaged record %x in %s: %s", e.Path, e.Key, e.Bucket, e.Problem)
 }
 
+// Record returns the bucket, the partition and the rest of the key, as it is
+// stored: of rows the address bytes; of deferred entries actor, sequence (8 bytes
+// each) and address bytes; of the log actor and last sequence; of remembered
+// operations time of issue (8 bytes), client (16) and sequence (8); of dead the
+// key's prefix; of staged the caller's key; of clocks, marks and trees nothing.
+// The partition is -1 where the key tells none.
+func (e *DamageError) Record() (part string, partition int, key []byte) {
+	if len(e.Key) < 2 || e.Bucket == meta.String() {
+		return e.Bucket, -1, e.Key
+	}
+	return e.Bucket, int(e.Key[0])<<8 | int(e.Key[1]), e.Key[2:]
+}
+
 func damaged(b bucket, key []byte, format string, args ...any) *DamageError {
 	return &DamageError{Bucket: b.String(), Key: bytes.Clone(key), Problem: fmt.Sprintf(format, args...)}
 }

@@ -56,7 +56,7 @@ func answers(s *Store, n int) (map[string]string, map[string]error) {
 			return v.Rows(p, sampleKey, "item 000010", func(f string, r crdt.Row) bool { note(f, r); return true })
 		})
 		walk(fmt.Sprint("all rows ", p), func(note func(...any)) error {
-			return v.AllRows(p, func(a crdt.Address, r crdt.Row) bool { note(a, r); return true })
+			return v.AllRows(p, nil, func(a crdt.Address, r crdt.Row) bool { note(a, r); return true })
 		})
 		walk(fmt.Sprint("all dead ", p), func(note func(...any)) error {
 			return v.AllDead(p, func(k crdt.Key, c dvv.Clock) bool { note(k, c); return true })
@@ -68,7 +68,7 @@ func answers(s *Store, n int) (map[string]string, map[string]error) {
 			return v.Log(p, all, func(g crdt.Group, size int) bool { note(g, size); return true })
 		})
 		walk(fmt.Sprint("operations ", p), func(note func(...any)) error {
-			return v.AllRemembered(p, func(m crdt.Remembered) bool { note(m); return true })
+			return v.AllRemembered(p, crdt.Operation{}, func(m crdt.Remembered) bool { note(m); return true })
 		})
 	}
 	return said, errs
@@ -137,7 +137,7 @@ func TestATruncatedFileIsRefusedAndUnlocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := inspect(f, path, info.Size())
+	in, err := inspect(f, path, info.Size(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestABitFlipIsRefusedOrReportedAndNeverBelieved(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in, err := inspect(f, path, int64(len(whole)))
+	in, err := inspect(f, path, int64(len(whole)), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestAPanicOfACallbackIsNotDamage(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	err = v.AllRows(3, func(a crdt.Address, _ crdt.Row) bool {
+	err = v.AllRows(3, nil, func(a crdt.Address, _ crdt.Row) bool {
 		if _, err := v.Row(3, a); err != nil { // a read inside a walk keeps the guard's place
 			t.Error(err)
 		}

@@ -36,7 +36,10 @@ func goldenRecords(tx *Tx) error {
 		tx.PutRow(0x0102, counter, crdt.Row{}, crdt.Row{Live: []crdt.Live{{Dot: dot, Payload: g.Events[0].Payload}}}),
 		tx.PutDead(0x0102, sampleKey, dvv.ClockOf(gone)),
 		tx.PutGroup(0x0102, &g),
-		tx.PutRemembered(0x0102, &m))
+		tx.PutRemembered(0x0102, &m),
+		tx.PutMark(0x0102, true, true),
+		tx.PutTree(0x0102, []byte("tree")),
+		tx.Stage(0x0102, []byte("key"), []byte("value")))
 }
 
 func TestStoredRecordsKeepTheirBytes(t *testing.T) {

@@ -52,15 +52,16 @@ type inspection struct {
 	previous []byte // the last key met in the bucket
 	damaged  []*DamageError
 	records  int
+	note     func(b bucket, key, value []byte) // is shown every record
 }
 
 // maxReported bounds the list of damaged records; there may be more.
 const maxReported = 1000
 
-// inspect checks the whole file. It returns the damaged records; damage to pages
-// is an error.
-func inspect(f io.ReaderAt, path string, size int64) (*inspection, error) {
-	in := &inspection{file: f, path: path}
+// inspect checks the whole file and shows every record to note, whole or not. It
+// returns the damaged records; damage to pages is an error.
+func inspect(f io.ReaderAt, path string, size int64, note func(b bucket, key, value []byte)) (*inspection, error) {
+	in := &inspection{file: f, path: path, note: note}
 	root, freelist, err := in.metas(uint64(size))
 	if err != nil {
 		return nil, err
@@ -322,6 +323,9 @@ func (in *inspection) record(b bucket, e element) error {
 		return in.refuse(fmt.Sprintf("record %x in %v", e.key, b), "a value", fmt.Sprintf("flags %#x", e.flags))
 	}
 	in.records++
+	if in.note != nil {
+		in.note(b, e.key, e.value)
+	}
 	if _, err := unseal(b, e.key, e.value); err != nil && len(in.damaged) < maxReported {
 		var d *DamageError
 		if !errors.As(err, &d) {

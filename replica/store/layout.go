@@ -11,7 +11,7 @@ import (
 )
 
 // Format is the version of the layout that this package writes and reads.
-const Format = 1
+const Format = 2
 
 // MaxPartitions is how many partitions a two-byte number names.
 const MaxPartitions = 1 << 16
@@ -26,10 +26,13 @@ const (
 	deferred
 	log
 	remembered
+	marks
+	trees
+	staged
 	buckets // how many there are
 )
 
-var bucketNames = [buckets]string{"meta", "clocks", "rows", "dead", "deferred", "log", "remembered"}
+var bucketNames = [buckets]string{"meta", "clocks", "rows", "dead", "deferred", "log", "remembered", "marks", "trees", "staged"}
 
 func (b bucket) String() string { return bucketNames[b] }
 
@@ -37,7 +40,7 @@ func (b bucket) String() string { return bucketNames[b] }
 const metaKey = "store"
 
 // partitioned are the buckets whose keys begin with a partition.
-var partitioned = [...]bucket{clocks, rows, dead, deferred, log, remembered}
+var partitioned = [...]bucket{clocks, rows, dead, deferred, log, remembered, marks, trees, staged}
 
 func appendPartition(b []byte, p int) []byte { return binary.BigEndian.AppendUint16(b, uint16(p)) }
 
@@ -63,8 +66,8 @@ func readDot(key []byte) dvv.Dot {
 const dotKeySize = dotPrefix + 8
 
 func appendOperation(b []byte, p int, o crdt.Operation) []byte {
-	b = binary.BigEndian.AppendUint64(append(appendPartition(b, p), o.Client[:]...), o.Seq)
-	return binary.BigEndian.AppendUint64(b, uint64(o.Issued)) // issue times are never negative
+	b = binary.BigEndian.AppendUint64(appendPartition(b, p), uint64(o.Issued)) // issue times are never negative
+	return binary.BigEndian.AppendUint64(append(b, o.Client[:]...), o.Seq)
 }
 
 // The seal is a CRC-32C, which the processor computes, over the bucket's name,
@@ -110,15 +113,14 @@ type identity struct {
 	cluster    string
 	node       string
 	partitions uint64
-	leaves     uint64 // leaves of stored Merkle trees; none are stored in this format
 }
 
 const maxIdentity = 256 // bytes of a cluster or node id
 
 func (id identity) append(b []byte) []byte {
-	b = pack.AppendUint(pack.AppendArray(b, 5), id.format)
+	b = pack.AppendUint(pack.AppendArray(b, 4), id.format)
 	b = pack.AppendString(pack.AppendString(b, id.cluster), id.node)
-	return pack.AppendUint(pack.AppendUint(b, id.partitions), id.leaves)
+	return pack.AppendUint(b, id.partitions)
 }
 
 // readIdentity of another format knows nothing but the format.
@@ -129,11 +131,11 @@ func readIdentity(b []byte) (identity, error) {
 	if r.Err() != nil || id.format != Format {
 		return id, r.Err()
 	}
-	if n != 5 {
+	if n != 4 {
 		r.Fail("identity of %d parts", n)
 	}
 	id.cluster, id.node = r.String(maxIdentity), r.String(maxIdentity)
-	id.partitions, id.leaves = r.Uint(), r.Uint()
+	id.partitions = r.Uint()
 	return id, r.Close()
 }
 

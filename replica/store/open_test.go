@@ -84,7 +84,7 @@ func TestAFileThatIsNotThisStoreIsRefusedWithBothValues(t *testing.T) {
 		{"another cluster", path, with(func(o *Options) { o.ClusterID = "other" }), "cluster id", "other", "cluster"},
 		{"another node", path, with(func(o *Options) { o.Node = "other" }), "node id", "other", "node"},
 		{"another number of partitions", path, with(func(o *Options) { o.Partitions = 64 }), "number of partitions", "64", "256"},
-		{"a later format", identified(identity{format: 2}), testOptions(), "format", "1", "2"},
+		{"a later format", identified(identity{format: 3}), testOptions(), "format", "2", "3"},
 		{"an empty file", write(""), testOptions(), "file size", "2048", "0"},
 		{"some other file", write(strings.Repeat("cart", 5000)), testOptions(), "magic", "ed0cdaed", "74726163"},
 		{"a bbolt file of someone else", foreign, testOptions(), "buckets", "clocks", "theirs"},

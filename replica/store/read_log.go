@@ -52,6 +52,7 @@ func (r *reader) Log(p int, wanted dvv.Clock, fn func(g crdt.Group, size int) bo
 	defer r.guard.leave(r.guard.enter(), r.s.path, log, &r.key, &err)
 	var last dvv.Dot
 	stopped := false
+	var met error
 	for actor, run := range wanted.Intervals() {
 		if last.Actor == actor && run.Last <= last.Seq {
 			continue // within the group that was shown last
@@ -69,11 +70,11 @@ func (r *reader) Log(p int, wanted dvv.Clock, fn func(g crdt.Group, size int) bo
 			stopped = !r.call(func() bool { return fn(g, len(value)) })
 			return !stopped, nil
 		})
-		if err != nil || stopped {
-			return err
+		if met = firstDamage(met, err); stopped || err != nil && damageIn(err) == nil {
+			return firstDamage(err, met)
 		}
 	}
-	return nil
+	return met
 }
 
 func readRemembered(key, value []byte) (crdt.Remembered, error) {
@@ -100,15 +101,16 @@ func (r *reader) Remembered(p int, op crdt.Operation) (m crdt.Remembered, found 
 	return m, true, nil
 }
 
-// AllRemembered calls fn for each remembered operation, in order.
-func (r *reader) AllRemembered(p int, fn func(crdt.Remembered) bool) (err error) {
+// AllRemembered calls fn for each remembered operation from that one on, ordered
+// by time of issue, client and sequence.
+func (r *reader) AllRemembered(p int, from crdt.Operation, fn func(crdt.Remembered) bool) (err error) {
 	if err := r.check(p); err != nil {
 		return err
 	}
 	defer r.failed(&err)
 	defer r.guard.leave(r.guard.enter(), r.s.path, remembered, &r.key, &err)
 	prefix := appendPartition(nil, p)
-	return r.walk(remembered, prefix, prefix, func(key, value []byte) (bool, error) {
+	return r.walk(remembered, prefix, appendOperation(nil, p, from), func(key, value []byte) (bool, error) {
 		m, err := readRemembered(key, value)
 		if err != nil {
 			return false, err

@@ -74,8 +74,9 @@ func (r *reader) Rows(p int, k crdt.Key, from string, fn func(string, crdt.Row) 
 	})
 }
 
-// AllRows calls fn for each row in the order of address bytes.
-func (r *reader) AllRows(p int, fn func(crdt.Address, crdt.Row) bool) (err error) {
+// AllRows calls fn for each row in the order of address bytes, from those bytes
+// on.
+func (r *reader) AllRows(p int, from []byte, fn func(crdt.Address, crdt.Row) bool) (err error) {
 	if err := r.check(p); err != nil {
 		return err
 	}
@@ -85,7 +86,7 @@ func (r *reader) AllRows(p int, fn func(crdt.Address, crdt.Row) bool) (err error
 	var a crdt.Address
 	var shared []byte // what the keys of all members of a's set begin with
 	prefix := appendPartition(nil, p)
-	return r.walk(rows, prefix, prefix, func(key, value []byte) (bool, error) {
+	return r.walk(rows, prefix, append(slices.Clip(prefix), from...), func(key, value []byte) (bool, error) {
 		if len(shared) > 0 && bytes.HasPrefix(key, shared) {
 			a.Field = string(key[len(shared):])
 		} else {
@@ -153,6 +154,7 @@ func (r *reader) DeferredIn(p int, dots dvv.Clock, fn func(dvv.Dot, crdt.Address
 		return nil // as nearly always: every commit asks
 	}
 	stopped := false
+	var met error
 	for actor, run := range dots.Intervals() {
 		start := appendDot(nil, p, dvv.Dot{Actor: actor, Seq: run.First})
 		err := r.walk(deferred, start[:dotPrefix], start, func(key, _ []byte) (bool, error) {
@@ -170,9 +172,9 @@ func (r *reader) DeferredIn(p int, dots dvv.Clock, fn func(dvv.Dot, crdt.Address
 			stopped = !r.call(func() bool { return fn(d, a) })
 			return !stopped, nil
 		})
-		if err != nil || stopped {
-			return err
+		if met = firstDamage(met, err); stopped || err != nil && damageIn(err) == nil {
+			return firstDamage(err, met)
 		}
 	}
-	return nil
+	return met
 }

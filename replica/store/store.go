@@ -49,6 +49,7 @@ type Store struct {
 	db      *bolt.DB
 	file    *os.File
 	found   []*DamageError
+	tallies map[int]tally // guarded by mu; replaced by commits
 
 	mu     sync.Mutex
 	failed error // a commit failed with it
@@ -155,7 +156,8 @@ func (s *Store) openFile() (err error) {
 	if err != nil {
 		return err
 	}
-	in, err := inspect(s.file, s.path, info.Size())
+	s.tallies = map[int]tally{}
+	in, err := inspect(s.file, s.path, info.Size(), s.note)
 	if err != nil {
 		return err
 	}
@@ -180,7 +182,7 @@ func (s *Store) identify() error {
 	}
 	defer func() { _ = v.Close() }()
 	id, err := v.identity()
-	want := identity{Format, s.options.ClusterID, s.options.Node, uint64(s.options.Partitions), 0}
+	want := identity{Format, s.options.ClusterID, s.options.Node, uint64(s.options.Partitions)}
 	if err != nil && id.format == 0 {
 		return &RefusalError{Path: s.path, What: "identity", Want: "readable", Got: err.Error()}
 	}
@@ -192,7 +194,6 @@ func (s *Store) identify() error {
 		{"cluster id", want.cluster, id.cluster},
 		{"node id", want.node, id.node},
 		{"number of partitions", want.partitions, id.partitions},
-		{"number of stored leaves", want.leaves, id.leaves},
 	} {
 		if c.want != c.got {
 			return &RefusalError{Path: s.path, What: c.what, Want: fmt.Sprint(c.want), Got: fmt.Sprint(c.got)}

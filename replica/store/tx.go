@@ -12,8 +12,9 @@ import (
 // of it, or nothing, when Commit has returned.
 type Tx struct {
 	reader
-	scratch []byte // a value being encoded
-	bytes   uint64 // of keys and values put
+	scratch []byte        // a value being encoded
+	bytes   uint64        // of keys and values put
+	tallies map[int]tally // of the partitions whose log or operations changed
 }
 
 // Begin opens the transaction, and returns [ErrBusy] while another is open, its
@@ -74,6 +75,7 @@ func (t *Tx) Commit() error {
 		t.over(err)
 		return err
 	}
+	t.settle()
 	stats := tx.Stats()
 	t.s.pages.Add(uint64(stats.GetPageAlloc()))
 	t.s.bytes.Add(t.bytes)
@@ -211,7 +213,9 @@ func (t *Tx) PutGroup(p int, g *crdt.Group) (err error) {
 	}
 	defer t.guard.leave(t.guard.enter(), t.s.path, log, &t.key, &err)
 	t.key = appendDot(t.key[:0], p, dvv.Dot{Actor: g.Actor, Seq: g.Last()})
+	t.replaced(p, log)
 	t.scratch = crdt.AppendGroup(t.scratch[:0], g)
+	t.count(p, func(c *tally) { c.addLog(1, len(t.scratch)+sealSize) })
 	return t.put(log)
 }
 
@@ -222,6 +226,7 @@ func (t *Tx) DeleteGroup(p int, g *crdt.Group) (err error) {
 	}
 	defer t.guard.leave(t.guard.enter(), t.s.path, log, &t.key, &err)
 	t.key = appendDot(t.key[:0], p, dvv.Dot{Actor: g.Actor, Seq: g.Last()})
+	t.replaced(p, log)
 	return t.delete(log)
 }
 
@@ -232,6 +237,8 @@ func (t *Tx) PutRemembered(p int, m *crdt.Remembered) (err error) {
 	}
 	defer t.guard.leave(t.guard.enter(), t.s.path, remembered, &t.key, &err)
 	t.key, t.scratch = appendOperation(t.key[:0], p, m.Op), crdt.AppendRemembered(t.scratch[:0], m)
+	t.replaced(p, remembered)
+	t.count(p, func(c *tally) { c.operations++ })
 	return t.put(remembered)
 }
 
@@ -242,7 +249,34 @@ func (t *Tx) DeleteRemembered(p int, op crdt.Operation) (err error) {
 	}
 	defer t.guard.leave(t.guard.enter(), t.s.path, remembered, &t.key, &err)
 	t.key = appendOperation(t.key[:0], p, op)
+	t.replaced(p, remembered)
 	return t.delete(remembered)
+}
+
+// ReplaceRow replaces a row whatever is stored of it, damaged or not. The row's
+// entries in the index of deferred dots are found by reading all of the
+// partition's index, which is nearly always small: the row's own bytes may lie.
+func (t *Tx) ReplaceRow(p int, a crdt.Address, after crdt.Row) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, rows, &t.key, &err)
+	address := a.AppendBinary(nil)
+	prefix := appendPartition(nil, p)
+	var entries [][]byte
+	c := t.bucket(deferred).Cursor()
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		if len(k) >= dotKeySize && bytes.Equal(k[dotKeySize:], address) {
+			entries = append(entries, bytes.Clone(k))
+		}
+	}
+	for _, k := range entries {
+		t.key = append(t.key[:0], k...)
+		if err := t.delete(deferred); err != nil {
+			return err
+		}
+	}
+	return t.PutRow(p, a, crdt.Row{}, after)
 }
 
 // Drop removes everything of a partition, damaged records too.
@@ -253,15 +287,29 @@ func (t *Tx) Drop(p int) (err error) {
 	defer t.guard.leave(t.guard.enter(), t.s.path, rows, &t.key, &err)
 	prefix := appendPartition(nil, p)
 	for _, b := range partitioned {
-		c := t.bucket(b).Cursor()
-		// A deletion may move what follows under the cursor, so it seeks anew: from the
-		// key just deleted, since what lies before it are emptied pages by now.
-		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Seek(t.key) {
-			t.key = append(t.key[:0], k...)
-			if err := c.Delete(); err != nil {
-				return err
-			}
+		if _, err := t.cut(b, prefix, -1); err != nil {
+			return err
 		}
 	}
+	t.count(p, func(c *tally) { *c = tally{} })
 	return nil
+}
+
+// cut deletes limit records with the prefix, all when it is negative, and tells
+// whether there are more.
+func (t *Tx) cut(b bucket, prefix []byte, limit int) (more bool, err error) {
+	c := t.bucket(b).Cursor()
+	// A deletion may move what follows under the cursor, so it seeks anew: from the
+	// key just deleted, since what lies before it are emptied pages by now.
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Seek(t.key) {
+		if limit == 0 {
+			return true, nil
+		}
+		limit--
+		t.key = append(t.key[:0], k...)
+		if err := c.Delete(); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }

@@ -128,26 +128,42 @@ func gap(b bucket, c *bolt.Cursor, k, v []byte) error {
 }
 
 // walk calls fn, outside the guard, for the records with the prefix that are at
-// least from. The bytes are still in the map.
+// least from. The bytes are still in the map. Damaged records are skipped, those
+// that fn finds to be damaged too, and the first of them is the error: whoever
+// gets a *DamageError has been shown all the rest.
 func (r *reader) walk(b bucket, prefix, from []byte, fn func(key, value []byte) (bool, error)) error {
 	c := r.bucket(b).Cursor()
 	k, v := c.Seek(from)
+	var met error
 	if k == nil || !bytes.Equal(k, from) {
-		if err := gap(b, c, k, v); err != nil {
-			return err
-		}
+		met = gap(b, c, k, v)
 		k, v = c.Seek(from)
 	}
 	for ; k != nil; k, v = c.Next() {
 		value, err := unseal(b, k, v)
-		if err != nil || !bytes.HasPrefix(k, prefix) { // the record behind the end is checked too
+		if !bytes.HasPrefix(k, prefix) { // the record behind the end is checked too
+			return firstDamage(met, err)
+		}
+		more := true
+		if err == nil {
+			more, err = fn(k, value)
+		}
+		if err != nil && damageIn(err) == nil {
 			return err
 		}
-		if more, err := fn(k, value); err != nil || !more {
-			return err
+		if met = firstDamage(met, err); !more && err == nil {
+			return met
 		}
 	}
-	return nil
+	return met
+}
+
+// firstDamage keeps what a walk met first.
+func firstDamage(met, err error) error {
+	if met != nil {
+		return met
+	}
+	return err
 }
 
 // malformed is a record that was stored with the wrong bytes.
@@ -170,7 +186,8 @@ func (r *reader) identity() (id identity, err error) {
 	return readIdentity(raw)
 }
 
-// Partitions lists the partitions whose clock is stored, in order.
+// Partitions lists the partitions whose clock is stored, in order; beside an
+// error that tells of damage, those whose clocks are whole.
 func (r *reader) Partitions() (out []int, err error) {
 	if err := r.check(0); err != nil {
 		return nil, err
@@ -184,10 +201,10 @@ func (r *reader) Partitions() (out []int, err error) {
 		out = append(out, int(key[0])<<8|int(key[1]))
 		return true, nil
 	})
-	if err != nil {
+	if err != nil && damageIn(err) == nil {
 		return nil, err
 	}
-	return out, nil
+	return out, err
 }
 
 var errKey = errors.New("malformed key")
