@@ -33,10 +33,6 @@ type Options struct {
 	openFile func(string, int, os.FileMode) (*os.File, error) // of existing files; nil for os.OpenFile
 }
 
-// mapSize is the least address space for the map, which takes no memory. The map
-// can only be replaced by a bigger one when no view is open, so it begins big.
-const mapSize = 1 << 30
-
 // growth is what a full file grows by, in bytes.
 const growth = 4 << 20
 
@@ -129,11 +125,12 @@ func (s *Store) open() (err error) {
 		}
 	}()
 	o := boltOptions(s.options)
-	if o.InitialMmapSize = mapSize; ^uint(0)>>32 == 0 {
-		o.InitialMmapSize = mapSize >> 4
+	if err := s.openFile(); err != nil {
+		return err
 	}
+	o.InitialMmapSize = mapSize(s.file)
 	o.Timeout = lockWait
-	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return s.file, s.openFile() }
+	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return s.file, nil }
 	s.db, err = bolt.Open(s.path, 0o600, o)
 	if err == nil {
 		s.db.AllocSize = growth
