@@ -52,8 +52,7 @@ func fill(name string, o Options) error {
 				return err
 			}
 		}
-		id := identity{format: Format, cluster: o.ClusterID, node: o.Node, partitions: uint64(o.Partitions)}
-		return tx.Bucket([]byte(bucketNames[meta])).Put([]byte(metaKey), seal(meta, []byte(metaKey), id.append(nil)))
+		return tx.Bucket([]byte(bucketNames[meta])).Put([]byte(metaKey), seal(meta, []byte(metaKey), o.identity().append(nil)))
 	})
 	return errors.Join(err, db.Close())
 }

@@ -9,8 +9,9 @@ import (
 
 var (
 	// ErrFailed tells that a commit failed, so memory and disk may disagree about what is
-	// durable. Nothing but closing and opening again helps.
-	ErrFailed = errors.New("store failed at an earlier commit and must be reopened")
+	// durable, or that a page turned out unreadable. Nothing but closing and opening
+	// again helps.
+	ErrFailed = errors.New("store failed and must be reopened")
 	// ErrBusy tells that another transaction is open, or views are while closing.
 	ErrBusy = errors.New("store is in use")
 	// ErrClosed tells that the store, view or transaction is closed.
@@ -23,8 +24,19 @@ var (
 type DamageError struct {
 	Path    string
 	Bucket  string
-	Key     []byte // as stored, partition first; nil when unknown
+	Key     []byte // partition first; where a single wrong bit in it explains the checksum, as it was before
 	Problem string
+
+	// Page tells of damage below the records that came after opening. More may be
+	// lost than was asked for, so the store fails: errors.Is(err, ErrFailed).
+	Page bool
+}
+
+func (e *DamageError) Unwrap() error {
+	if e.Page {
+		return ErrFailed
+	}
+	return nil
 }
 
 func (e *DamageError) Error() string {
@@ -36,8 +48,12 @@ func (e *DamageError) Error() string {
 // each) and address bytes; of the log actor and last sequence; of remembered
 // operations time of issue (8 bytes), client (16) and sequence (8); of dead the
 // key's prefix; of staged the caller's key; of clocks, marks and trees nothing.
-// The partition is -1 where the key tells none.
+// The partition is -1 where the key tells none. Damage below the records is of
+// no part.
 func (e *DamageError) Record() (part string, partition int, key []byte) {
+	if e.Page {
+		return "", -1, nil
+	}
 	if len(e.Key) < 2 || e.Bucket == meta.String() {
 		return e.Bucket, -1, e.Key
 	}
@@ -55,6 +71,11 @@ type RefusalError struct {
 	What string // what was looked at
 	Want string
 	Got  string
+
+	// Foreign tells that the file is whole enough to say whose it is: of another
+	// cluster, node, number of partitions or format, or another program's. It must
+	// stay where it is. Any other refused file is damaged, and may be set aside.
+	Foreign bool
 }
 
 func (e *RefusalError) Error() string {
@@ -86,8 +107,9 @@ func (g *faultGuard) leave(s guardState, path string, b bucket, key *[]byte, err
 		return // not recovered: the callback's panic goes on with its own stack
 	}
 	if p := recover(); p != nil {
-		g.broken = damaged(b, *key, "page is unreadable: %v", p)
-		*err = g.broken
+		broken := damaged(b, *key, "page is unreadable: %v", p)
+		broken.Page = true
+		g.broken, *err = broken, broken
 	}
 	if d := damageIn(*err); d != nil {
 		d.Path = path

@@ -103,7 +103,7 @@ func FuzzInspect(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if _, err := inspect(bytes.NewReader(b), "seed", int64(len(b)), nil); err != nil {
+	if _, err := inspect(bytes.NewReader(b), "seed", int64(len(b)), testOptions().identity(), nil); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b)
@@ -112,7 +112,7 @@ func FuzzInspect(f *testing.F) {
 		b = bytes.Clone(b)
 		resealMetas(b)
 		hungry(t, 1<<20+8*uint64(len(b)), func() {
-			_, err := inspect(bytes.NewReader(b), "fuzz", int64(len(b)), nil)
+			_, err := inspect(bytes.NewReader(b), "fuzz", int64(len(b)), testOptions().identity(), nil)
 			if refusal := (*RefusalError)(nil); err != nil && !errors.As(err, &refusal) {
 				t.Errorf("refused without a reason: %v", err)
 			}

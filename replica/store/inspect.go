@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"slices"
 )
 
 // This file reads bbolt's pages by itself, before bbolt may: bbolt panics on some
@@ -59,17 +60,30 @@ type inspection struct {
 const maxReported = 1000
 
 // inspect checks the whole file and shows every record to note, whole or not. It
-// returns the damaged records; damage to pages is an error.
-func inspect(f io.ReaderAt, path string, size int64, note func(b bucket, key, value []byte)) (*inspection, error) {
+// returns the damaged records; damage to pages is an error. Whose file it is comes
+// first: what is foreign is not called damaged, whatever else is wrong with it.
+func inspect(f io.ReaderAt, path string, size int64, want identity, note func(b bucket, key, value []byte)) (*inspection, error) {
 	in := &inspection{file: f, path: path, note: note}
 	root, freelist, err := in.metas(uint64(size))
 	if err != nil {
 		return nil, err
 	}
+	id, unreadable := in.identity(root, uint64(size))
+	if unreadable == nil {
+		if err := want.compare(path, id); err != nil {
+			return nil, err
+		}
+	}
+	if pages := uint64(size) / in.pageSize; in.high < 4 || pages < in.high {
+		return nil, in.refuse("file size", fmt.Sprintf("at least %d pages of %d bytes", in.high, in.pageSize), fmt.Sprintf("%d bytes: truncated", size))
+	}
 	in.used = make([]bool, in.high)
 	in.used[0], in.used[1] = true, true
 	if err := in.buckets(root); err != nil {
 		return nil, err
+	}
+	if unreadable != nil {
+		return nil, in.refuse("identity", "readable", unreadable)
 	}
 	if err := in.freelist(freelist); err != nil {
 		return nil, err
@@ -86,7 +100,11 @@ func (in *inspection) refuse(what, want string, got any) error {
 	return &RefusalError{Path: in.path, What: what, Want: want, Got: fmt.Sprint(got)}
 }
 
-// metas checks both meta pages and that the file is as long as the newer says.
+func (in *inspection) foreign(what, want string, got any) error {
+	return &RefusalError{Path: in.path, What: what, Want: want, Got: fmt.Sprint(got), Foreign: true}
+}
+
+// metas checks both meta pages.
 // bbolt would go on with one of them; but a write of their 80 bytes is not torn
 // by a crash, so a bad one is damage, and the other a state of the past.
 func (in *inspection) metas(size uint64) (root, freelist uint64, err error) {
@@ -109,10 +127,10 @@ func (in *inspection) metas(size uint64) (root, freelist uint64, err error) {
 		switch {
 		case native.Uint32(m) != bboltMagic:
 			return 0, 0, in.refuse(name+"'s magic number", fmt.Sprintf("%08x", bboltMagic), fmt.Sprintf("%08x: not a store, or damaged", native.Uint32(m)))
-		case native.Uint32(m[4:]) != bboltVersion:
-			return 0, 0, in.refuse(name+"'s bbolt version", fmt.Sprint(bboltVersion), native.Uint32(m[4:]))
 		case h.Sum64() != word(metaSize-8):
 			return 0, 0, in.refuse(name+"'s checksum", fmt.Sprintf("%016x", word(metaSize-8)), fmt.Sprintf("%016x", h.Sum64()))
+		case native.Uint32(m[4:]) != bboltVersion:
+			return 0, 0, in.foreign(name+"'s bbolt version", fmt.Sprint(bboltVersion), native.Uint32(m[4:]))
 		case native.Uint64(b) != i || native.Uint16(b[8:]) != flagMeta:
 			return 0, 0, in.refuse(name+"'s header", fmt.Sprintf("page %d flags %#x", i, flagMeta), fmt.Sprintf("page %d flags %#x", native.Uint64(b), native.Uint16(b[8:])))
 		case pageSize < minPageSize || pageSize > maxPageSize || pageSize&(pageSize-1) != 0 || i > 0 && pageSize != in.pageSize:
@@ -123,10 +141,42 @@ func (in *inspection) metas(size uint64) (root, freelist uint64, err error) {
 			newest, root, freelist, in.high = tx, word(16), word(32), word(40)
 		}
 	}
-	if pages := size / in.pageSize; in.high < 4 || pages < in.high {
-		return 0, 0, in.refuse("file size", fmt.Sprintf("at least %d pages of %d bytes", in.high, in.pageSize), fmt.Sprintf("%d bytes: truncated", size))
-	}
 	return root, freelist, nil
+}
+
+// identity reads the one record that says whose file it is, on the straight way
+// to it: the rest may be damaged.
+func (in *inspection) identity(root, size uint64) (id identity, err error) {
+	high := min(in.high, size/in.pageSize+1)
+	way := &inspection{file: in.file, path: in.path, pageSize: in.pageSize, high: high, used: make([]bool, high)}
+	err = errors.New("absent")
+	record := func(e element) error {
+		if string(e.key) == metaKey {
+			var raw []byte
+			if raw, err = unseal(meta, e.key, e.value); err == nil {
+				id, err = readIdentity(raw)
+			}
+		}
+		return nil
+	}
+	var header []byte
+	broken := way.tree(root, 0, nil, nil, func(e element) error {
+		if string(e.key) == meta.String() && e.flags == flagBucket && len(e.value) >= bucketHeader {
+			header = bytes.Clone(e.value)
+		}
+		return nil
+	})
+	if way.previous = nil; header != nil {
+		if page := native.Uint64(header); page != 0 {
+			broken = way.tree(page, 0, nil, nil, record)
+		} else {
+			broken = way.inline(meta.String(), header[bucketHeader:], record)
+		}
+	}
+	if err != nil && broken != nil {
+		err = broken
+	}
+	return id, err
 }
 
 // claim reads a page with what it overflows into, which nothing else may use.
@@ -286,7 +336,11 @@ func (in *inspection) buckets(root uint64) error {
 	if err != nil {
 		return err
 	}
-	if want := sortedNames(); fmt.Sprint(names) != fmt.Sprint(want) {
+	want := sortedNames()
+	if len(names) > 0 && !slices.ContainsFunc(names, func(n string) bool { return slices.Contains(want, n) }) {
+		return in.foreign("list of buckets", fmt.Sprint(want), fmt.Sprintf("%q", names)) // not one of ours: no damage does that
+	}
+	if fmt.Sprint(names) != fmt.Sprint(want) {
 		return in.refuse("list of buckets", fmt.Sprint(want), fmt.Sprintf("%q", names))
 	}
 	for i, name := range names {

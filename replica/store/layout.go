@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"slices"
 
@@ -65,6 +66,9 @@ func readDot(key []byte) dvv.Dot {
 // dotKeySize is the length of a key made by appendDot.
 const dotKeySize = dotPrefix + 8
 
+// operationKeySize is the length of a key made by appendOperation.
+const operationKeySize = 2 + 8 + 16 + 8
+
 func appendOperation(b []byte, p int, o crdt.Operation) []byte {
 	b = binary.BigEndian.AppendUint64(appendPartition(b, p), uint64(o.Issued)) // issue times are never negative
 	return binary.BigEndian.AppendUint64(append(b, o.Client[:]...), o.Seq)
@@ -102,6 +106,9 @@ func unseal(b bucket, key, value []byte) ([]byte, error) {
 	}
 	want, got := binary.BigEndian.Uint32(value[n:]), sum(b, key, value[:n])
 	if want != got {
+		if right := rightKey(b, key, value); right != nil {
+			return nil, damaged(b, right, "is stored under %x", key)
+		}
 		return nil, damaged(b, key, "checksum %08x of %d bytes, stored %08x", got, n, want)
 	}
 	return value[:n:n], nil
@@ -137,6 +144,24 @@ func readIdentity(b []byte) (identity, error) {
 	id.cluster, id.node = r.String(maxIdentity), r.String(maxIdentity)
 	id.partitions = r.Uint()
 	return id, r.Close()
+}
+
+// compare refuses what is another's.
+func (id identity) compare(path string, got identity) error {
+	for _, c := range []struct {
+		what      string
+		want, got any
+	}{
+		{"format", id.format, got.format},
+		{"cluster id", id.cluster, got.cluster},
+		{"node id", id.node, got.node},
+		{"number of partitions", id.partitions, got.partitions},
+	} {
+		if c.want != c.got {
+			return &RefusalError{Path: path, What: c.what, Want: fmt.Sprint(c.want), Got: fmt.Sprint(c.got), Foreign: true}
+		}
+	}
+	return nil
 }
 
 // sortedNames are the buckets' names as they lie in the file.

@@ -67,6 +67,16 @@ func TestAFileThatIsNotThisStoreIsRefusedWithBothValues(t *testing.T) {
 		}
 		return name
 	}
+	cut := func(name string) string {
+		info, err := os.Stat(name)
+		if err == nil {
+			err = os.Truncate(name, info.Size()/2)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
 	foreign := filepath.Join(t.TempDir(), "foreign")
 	db, err := bolt.Open(foreign, 0o600, nil)
 	if err != nil {
@@ -80,20 +90,26 @@ func TestAFileThatIsNotThisStoreIsRefusedWithBothValues(t *testing.T) {
 		name, path      string
 		options         Options
 		what, want, got string
+		foreign         bool
 	}{
-		{"another cluster", path, with(func(o *Options) { o.ClusterID = "other" }), "cluster id", "other", "cluster"},
-		{"another node", path, with(func(o *Options) { o.Node = "other" }), "node id", "other", "node"},
-		{"another number of partitions", path, with(func(o *Options) { o.Partitions = 64 }), "number of partitions", "64", "256"},
-		{"a later format", identified(identity{format: 3}), testOptions(), "format", "2", "3"},
-		{"an empty file", write(""), testOptions(), "file size", "2048", "0"},
-		{"some other file", write(strings.Repeat("cart", 5000)), testOptions(), "magic", "ed0cdaed", "74726163"},
-		{"a bbolt file of someone else", foreign, testOptions(), "buckets", "clocks", "theirs"},
+		{"another cluster", path, with(func(o *Options) { o.ClusterID = "other" }), "cluster id", "other", "cluster", true},
+		{"another node", path, with(func(o *Options) { o.Node = "other" }), "node id", "other", "node", true},
+		{"another number of partitions", path, with(func(o *Options) { o.Partitions = 64 }), "number of partitions", "64", "256", true},
+		{"a later format", identified(identity{format: 3}), testOptions(), "format", "2", "3", true},
+		{"the format before", identified(identity{format: 1}), testOptions(), "format", "2", "1", true},
+		{"another node's file, cut", cut(identified(identity{Format, "cluster", "other", 256})), testOptions(), "node id", "node", "other", true},
+		{"an empty file", write(""), testOptions(), "file size", "2048", "0", false},
+		{"some other file", write(strings.Repeat("cart", 5000)), testOptions(), "magic", "ed0cdaed", "74726163", false},
+		{"a bbolt file of someone else", foreign, testOptions(), "buckets", "clocks", "theirs", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := Open(test.path, test.options)
 			var refusal *RefusalError
 			if !errors.As(err, &refusal) {
 				t.Fatalf("not refused: %v", err)
+			}
+			if refusal.Foreign != test.foreign {
+				t.Errorf("%v: foreign %t", err, refusal.Foreign)
 			}
 			if !strings.Contains(refusal.What, test.what) || !strings.Contains(refusal.Want, test.want) || !strings.Contains(refusal.Got, test.got) {
 				t.Errorf("%v\nwant %s: want %s, got %s", err, test.what, test.want, test.got)

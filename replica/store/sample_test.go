@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -89,7 +90,15 @@ func sample(t testing.TB, n int) string {
 			gone := dvv.Dot{Actor: 101, Seq: 5}
 			return errors.Join(
 				tx.PutRow(p, sampleMember(n), crdt.Row{}, crdt.Row{Deferred: []dvv.Dot{gone}}),
-				tx.PutDead(p, sampleKey, dvv.ClockOf(gone)))
+				tx.PutDead(p, sampleKey, dvv.ClockOf(gone)),
+				tx.PutMark(p, true, false),
+				tx.PutTree(p, bytes.Repeat([]byte("tree"), 100)))
+		})
+		update(t, s, func(tx *Tx) (err error) {
+			for i := range min(n, 20) {
+				err = errors.Join(err, tx.Stage(p, fmt.Appendf(nil, "staged %d", i), []byte("value")))
+			}
+			return err
 		})
 	}
 	if err := s.Close(); err != nil {

@@ -33,6 +33,10 @@ type Options struct {
 	openFile func(string, int, os.FileMode) (*os.File, error) // of existing files; nil for os.OpenFile
 }
 
+func (o Options) identity() identity {
+	return identity{Format, o.ClusterID, o.Node, uint64(o.Partitions)}
+}
+
 // growth is what a full file grows by, in bytes.
 const growth = 4 << 20
 
@@ -84,10 +88,6 @@ func Open(path string, o Options) (*Store, error) {
 			return nil, refusal
 		}
 		return nil, fmt.Errorf("open store %s: %w", path, err)
-	}
-	if err := s.identify(); err != nil {
-		_ = s.Close()
-		return nil, err
 	}
 	return s, nil
 }
@@ -154,7 +154,7 @@ func (s *Store) openFile() (err error) {
 		return err
 	}
 	s.tallies = map[int]tally{}
-	in, err := inspect(s.file, s.path, info.Size(), s.note)
+	in, err := inspect(s.file, s.path, info.Size(), s.options.identity(), s.note)
 	if err != nil {
 		return err
 	}
@@ -169,37 +169,6 @@ func (s *Store) release() {
 		unlock(s.file) // a map that is left behind keeps a lock alive after its descriptor
 		_ = s.file.Close()
 	}
-}
-
-// identify compares whose store it is.
-func (s *Store) identify() error {
-	v, err := s.View()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = v.Close() }()
-	id, err := v.identity()
-	want := identity{Format, s.options.ClusterID, s.options.Node, uint64(s.options.Partitions)}
-	if err != nil && id.format == 0 {
-		return &RefusalError{Path: s.path, What: "identity", Want: "readable", Got: err.Error()}
-	}
-	for _, c := range []struct {
-		what      string
-		want, got any
-	}{
-		{"format", want.format, id.format},
-		{"cluster id", want.cluster, id.cluster},
-		{"node id", want.node, id.node},
-		{"number of partitions", want.partitions, id.partitions},
-	} {
-		if c.want != c.got {
-			return &RefusalError{Path: s.path, What: c.what, Want: fmt.Sprint(c.want), Got: fmt.Sprint(c.got)}
-		}
-	}
-	if err != nil {
-		return &RefusalError{Path: s.path, What: "identity", Want: "readable", Got: err.Error()}
-	}
-	return nil
 }
 
 // Actor returns the id of this opening: random, never stored, never zero.
@@ -282,4 +251,20 @@ func (s *Store) dismiss(writes bool, failed error) {
 	if s.failed == nil {
 		s.failed = failed
 	}
+}
+
+func (s *Store) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		s.failed = err
+	}
+}
+
+// Failed returns what the store failed with, nil while it works. A failed store
+// refuses all but Close.
+func (s *Store) Failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
 }

@@ -67,14 +67,20 @@ func (t *Tx) count(p int, change func(*tally)) {
 }
 
 // replaced counts a stored value as gone, when there is one under t.key.
-func (t *Tx) replaced(p int, b bucket) {
-	k, old := t.cursor(b).Seek(t.key)
-	if !bytes.Equal(k, t.key) {
+func (t *Tx) replaced(b bucket) {
+	if k, old := t.cursor(b).Seek(t.key); bytes.Equal(k, t.key) {
+		t.uncount(b, k, old)
+	}
+}
+
+// uncount counts a stored record as gone.
+func (t *Tx) uncount(b bucket, key, stored []byte) {
+	if len(key) < 2 || b != log && b != remembered {
 		return
 	}
-	t.count(p, func(c *tally) {
+	t.count(int(key[0])<<8|int(key[1]), func(c *tally) {
 		if b == log {
-			c.addLog(-1, len(old))
+			c.addLog(-1, len(stored))
 		} else {
 			c.operations--
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
@@ -37,7 +38,7 @@ func (t *Tx) Rollback() error {
 		return nil
 	}
 	err := t.rollback()
-	t.over(err)
+	t.over(errors.Join(t.guard.broken, err))
 	return err
 }
 
@@ -55,9 +56,7 @@ func (t *Tx) over(failed error) {
 // and close.
 //
 // After an error nothing is known to be durable, and the store refuses all but
-// Close: what the file shows may exist in the machine's memory only. Only a
-// transaction that met damage while it was filled is rolled back instead, and
-// the store goes on.
+// Close: what the file shows may exist in the machine's memory only.
 func (t *Tx) Commit() error {
 	if t.tx == nil {
 		return fmt.Errorf("commit to store %s: transaction %w", t.s.path, ErrClosed)
@@ -65,7 +64,7 @@ func (t *Tx) Commit() error {
 	if t.guard.broken != nil {
 		broken := t.guard.broken
 		_ = t.Rollback()
-		return fmt.Errorf("commit to store %s: rolled back: %w", t.s.path, broken)
+		return fmt.Errorf("commit to store %s: %w", t.s.path, broken)
 	}
 	tx := t.tx
 	if err := t.commit(); err != nil {
@@ -138,10 +137,18 @@ func (a *arena) reset() {
 func (t *Tx) put(b bucket) error {
 	t.scratch = seal(b, t.key, t.scratch)
 	t.bytes += uint64(len(t.key) + len(t.scratch))
+	if err := t.recall(b); err != nil {
+		return err
+	}
 	return t.bucket(b).Put(t.key, t.s.values.copy(t.scratch))
 }
 
-func (t *Tx) delete(b bucket) error { return t.bucket(b).Delete(t.key) }
+func (t *Tx) delete(b bucket) error {
+	if err := t.recall(b); err != nil {
+		return err
+	}
+	return t.bucket(b).Delete(t.key)
+}
 
 // PutClock stores the clock, and with it the partition.
 func (t *Tx) PutClock(p int, c dvv.Clock) (err error) {
@@ -213,7 +220,7 @@ func (t *Tx) PutGroup(p int, g *crdt.Group) (err error) {
 	}
 	defer t.guard.leave(t.guard.enter(), t.s.path, log, &t.key, &err)
 	t.key = appendDot(t.key[:0], p, dvv.Dot{Actor: g.Actor, Seq: g.Last()})
-	t.replaced(p, log)
+	t.replaced(log)
 	t.scratch = crdt.AppendGroup(t.scratch[:0], g)
 	t.count(p, func(c *tally) { c.addLog(1, len(t.scratch)+sealSize) })
 	return t.put(log)
@@ -226,7 +233,7 @@ func (t *Tx) DeleteGroup(p int, g *crdt.Group) (err error) {
 	}
 	defer t.guard.leave(t.guard.enter(), t.s.path, log, &t.key, &err)
 	t.key = appendDot(t.key[:0], p, dvv.Dot{Actor: g.Actor, Seq: g.Last()})
-	t.replaced(p, log)
+	t.replaced(log)
 	return t.delete(log)
 }
 
@@ -237,7 +244,7 @@ func (t *Tx) PutRemembered(p int, m *crdt.Remembered) (err error) {
 	}
 	defer t.guard.leave(t.guard.enter(), t.s.path, remembered, &t.key, &err)
 	t.key, t.scratch = appendOperation(t.key[:0], p, m.Op), crdt.AppendRemembered(t.scratch[:0], m)
-	t.replaced(p, remembered)
+	t.replaced(remembered)
 	t.count(p, func(c *tally) { c.operations++ })
 	return t.put(remembered)
 }
@@ -249,7 +256,7 @@ func (t *Tx) DeleteRemembered(p int, op crdt.Operation) (err error) {
 	}
 	defer t.guard.leave(t.guard.enter(), t.s.path, remembered, &t.key, &err)
 	t.key = appendOperation(t.key[:0], p, op)
-	t.replaced(p, remembered)
+	t.replaced(remembered)
 	return t.delete(remembered)
 }
 
@@ -288,6 +295,10 @@ func (t *Tx) Drop(p int) (err error) {
 	prefix := appendPartition(nil, p)
 	for _, b := range partitioned {
 		if _, err := t.cut(b, prefix, -1); err != nil {
+			return err
+		}
+		t.key = append(t.key[:0], prefix...)
+		if err := t.recall(b); err != nil {
 			return err
 		}
 	}

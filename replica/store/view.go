@@ -93,10 +93,14 @@ func (r *reader) cursor(b bucket) *bolt.Cursor {
 	return r.cursors[b]
 }
 
-// failed completes an error and counts damage.
+// failed counts damage, and lets the store fail when pages are unreadable.
 func (r *reader) failed(err *error) {
-	if damageIn(*err) != nil {
-		r.s.damage.Add(1)
+	if damageIn(*err) == nil {
+		return
+	}
+	r.s.damage.Add(1)
+	if r.guard.broken != nil {
+		r.s.fail(r.guard.broken)
 	}
 }
 
@@ -172,18 +176,6 @@ func malformed(b bucket, key []byte, err error) error {
 		return nil
 	}
 	return damaged(b, key, "checksum right, contents wrong: %v", err)
-}
-
-func (r *reader) identity() (id identity, err error) {
-	defer r.guard.leave(r.guard.enter(), r.s.path, meta, &r.key, &err)
-	raw, found, err := r.lookup(meta, []byte(metaKey))
-	if err == nil && !found {
-		err = errors.New("absent")
-	}
-	if err != nil {
-		return id, err
-	}
-	return readIdentity(raw)
 }
 
 // Partitions lists the partitions whose clock is stored, in order; beside an
