@@ -29,6 +29,8 @@ type commit struct {
 	pulls   map[pulled]bool
 	chains  map[chained]uint64
 	groups  int
+
+	soundings []func() // answers that wait for it
 }
 
 type pulled struct {
@@ -65,7 +67,9 @@ func (s *Shard) Fill(now Now, tx Tx) error {
 		j := s.queue[taken]
 		taken++
 		bytes += j.size
-		if err := j.fill(c); err != nil {
+		if err := j.fill(c); unusable(err) {
+			s.damaged(-1, err)
+		} else if err != nil {
 			s.dequeue(taken)
 			return fmt.Errorf("fill a commit of shard %v: %w", s.cfg.Self, err)
 		}
@@ -75,9 +79,13 @@ func (s *Shard) Fill(now Now, tx Tx) error {
 		if err := p.Save(tx); err != nil {
 			return fmt.Errorf("store the clock of partition %d: %w", p.ID, err)
 		}
+		s.noticed(p.Partition)
 	}
 	for _, to := range sortedNodes(c.ship) {
 		s.send(to, Replicate{Batch: c.ship[to]})
+	}
+	if mutated(ackBeforeSync) {
+		s.sendAcks(c)
 	}
 	return nil
 }
@@ -110,13 +118,31 @@ func (s *Shard) Committed(now Now, err error) {
 				s.stored = slices.Insert(s.stored, at, p.ID)
 			}
 		}
-		for _, to := range sortedNodes(c.acks) {
-			s.send(to, Acked{Batch: c.acks[to]})
+		for _, p := range c.touched {
+			p.committed(p.Clock())
 		}
+		s.sendAcks(c)
 	}
 	for _, then := range c.then {
 		then(err)
 	}
+	if err != nil {
+		return
+	}
+	for _, answer := range c.soundings {
+		answer()
+	}
+	for _, p := range c.touched {
+		s.checkReady(p)
+	}
+	s.wakeWaiting()
+}
+
+func (s *Shard) sendAcks(c *commit) {
+	for _, to := range sortedNodes(c.acks) {
+		s.send(to, Acked{Batch: c.acks[to]})
+	}
+	clear(c.acks)
 }
 
 func sortedNodes[V any](m map[ring.NodeID]V) []ring.NodeID {
@@ -130,7 +156,7 @@ func sortedNodes[V any](m map[ring.NodeID]V) []ring.NodeID {
 
 // part returns the replica of a partition that this transaction will change.
 func (c *commit) part(id int) (*part, error) {
-	p, err := c.s.part(c.tx, id)
+	p, err := c.partOrWipe(id)
 	if err == nil && !slices.Contains(c.touched, p) {
 		c.touched = append(c.touched, p)
 	}
@@ -273,6 +299,9 @@ func (s *Shard) receiveReplicate(from ring.NodeID, m Replicate) {
 				return err
 			}
 			for i := range sh.Groups {
+				if p.promoting() {
+					break // not acknowledged, so it comes again
+				}
 				outcome, err := c.apply(p, &sh.Groups[i])
 				if err != nil {
 					return err
@@ -281,7 +310,9 @@ func (s *Shard) receiveReplicate(from ring.NodeID, m Replicate) {
 				case Applied, Known:
 					c.ack(from, sh.Partition, sh.Groups[i].Dot(0))
 				case Early:
-					c.pull(from, sh.Partition)
+					if p.install == nil { // what it follows may be in the cut
+						c.pull(from, sh.Partition)
+					}
 				}
 			}
 		}

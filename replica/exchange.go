@@ -28,13 +28,14 @@ func (s *Shard) loaded(id int) (p *part, err error) {
 		p, err = s.part(v, id)
 		return err
 	})
+	s.damaged(id, err)
 	return p, err
 }
 
 func (s *Shard) exchangeRound() {
-	for _, m := range s.ring.Members() {
-		if m.ID != s.cfg.Self && s.usable(m.ID) {
-			s.exchangeWith(m.ID)
+	for _, id := range s.members {
+		if id != s.cfg.Self && s.usable(id) {
+			s.exchangeWith(id)
 		}
 	}
 	s.after(s.cfg.ExchangeEvery, s.exchangeRound)
@@ -42,6 +43,9 @@ func (s *Shard) exchangeRound() {
 
 // exchangeWith sends a co-owner the fingerprints of all partitions both own.
 func (s *Shard) exchangeWith(id ring.NodeID) {
+	if s.without(LogCatchUp) {
+		return
+	}
 	var d Digest
 	for _, partition := range s.stored {
 		if !s.owns(partition) || !s.ring.Owns(id, partition) {
@@ -94,6 +98,9 @@ func (s *Shard) receiveCatchUp(from ring.NodeID, m CatchUp) {
 		s.Stats.Malformed++
 		return
 	}
+	if p := s.parts[m.Partition]; p != nil && p.promoting() {
+		return
+	}
 	e := Events{Partition: m.Partition}
 	if s.missing(&e, m.Clock) == nil && (len(e.Groups) > 0 || e.Gap) {
 		s.send(from, e)
@@ -120,7 +127,10 @@ func (s *Shard) missing(e *Events, theirs clock) error {
 			e.Groups = append(e.Groups, g)
 			return true
 		})
-		e.Gap = err == nil && !complete
+		if s.damaged(e.Partition, err) && inLog(err) {
+			err = nil // what the log cannot give is a gap
+		}
+		e.Gap = err == nil && !complete && !e.More
 		return err
 	})
 }
@@ -139,7 +149,7 @@ func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
 	}
 	s.deliver(size, func(c *commit) error {
 		p, err := c.part(m.Partition)
-		if err != nil {
+		if err != nil || p.promoting() {
 			return err
 		}
 		news := false
@@ -155,7 +165,10 @@ func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
 		}
 		c.then = append(c.then, func(err error) {
 			switch {
-			case err != nil || !news:
+			case err != nil:
+			case m.Gap && !s.without(Snapshots):
+				s.startInstall(m.Partition, from)
+			case !news:
 			case m.Report:
 				s.receiveOffer(from, Offer{Partition: m.Partition, Ring: s.ring.Hash()})
 			case m.More:

@@ -22,7 +22,7 @@ type clock = dvv.Clock
 
 func (s *Shard) handoffRound() {
 	for _, partition := range s.stored {
-		if !s.owns(partition) {
+		if !s.owns(partition) && !s.without(Handoff) {
 			s.offer(partition)
 		}
 	}
@@ -32,7 +32,7 @@ func (s *Shard) handoffRound() {
 // offerTo offers a peer that came back what is stored here for it.
 func (s *Shard) offerTo(id ring.NodeID) {
 	for _, partition := range s.stored {
-		if !s.owns(partition) && s.ring.Owns(id, partition) {
+		if !s.owns(partition) && s.ring.Owns(id, partition) && !s.without(Handoff) {
 			s.send(id, Offer{Partition: partition, Ring: s.ring.Hash()})
 		}
 	}
@@ -52,12 +52,18 @@ func (s *Shard) receiveOffer(from ring.NodeID, m Offer) {
 	if !s.valid(m.Partition) || !s.owns(m.Partition) {
 		return
 	}
+	if p := s.parts[m.Partition]; p != nil && p.promoting() {
+		return
+	}
 	reply := Coverage{Partition: m.Partition, Ring: s.ring.Hash()}
 	err := s.cfg.Read(func(v View) (err error) {
 		reply.Clock, _, err = v.Clock(m.Partition)
 		return err
 	})
-	if err == nil {
+	if p := s.parts[m.Partition]; mutated(dropBeforeDurable) && p != nil {
+		reply.Clock = p.Clock().Clone()
+	}
+	if s.damaged(m.Partition, err); err == nil {
 		s.send(from, reply)
 	}
 }
@@ -67,12 +73,12 @@ func (s *Shard) receiveCoverage(from ring.NodeID, m Coverage) {
 		return
 	}
 	p, err := s.loaded(m.Partition)
-	if err != nil {
+	if err != nil || p.promoting() {
 		return
 	}
 	if !m.Clock.Covers(p.Clock()) {
 		e := Events{Partition: m.Partition, Report: true}
-		if s.missing(&e, m.Clock) == nil && len(e.Groups) > 0 {
+		if s.missing(&e, m.Clock) == nil && (len(e.Groups) > 0 || e.Gap) {
 			s.send(from, e)
 		}
 		return
@@ -114,7 +120,7 @@ func (s *Shard) fillDrop(c *commit, partition int) error {
 	if err != nil {
 		return err
 	}
-	if s.owns(partition) || !s.stores(partition) || slices.Contains(c.touched, p) || !s.coveredByAll(p) {
+	if s.owns(partition) || !s.stores(partition) || slices.Contains(c.touched, p) || p.promoting() || !s.coveredByAll(p) {
 		return nil
 	}
 	if err := c.tx.Drop(partition); err != nil {

@@ -158,15 +158,13 @@ func lagging(t *testing.T) (s *stage, b *actor, in *replica.Install, lacking crd
 	a, b := s.actors["A"], s.actor("B")
 	lacking, _, err := a.store.View().Group(partition, dvv.Dot{Actor: a.id, Seq: 1})
 	s.must(err)
-	cut, err := replica.TakeCut(a.store.View(), partition)
-	s.must(err)
-	theirs, err := replica.Tree(a.store.View(), partition, hashKey, leaves)
-	s.must(err)
-	in, err = b.p.Compare(b.store.View(), cut, theirs, hashKey)
-	s.must(err)
+	in = b.p.Await(a.p.Clock(), hashKey, leaves)
 	row, err := a.store.View().Row(partition, cart.Member("x"))
 	s.must(err)
-	in.Stage(cart.Member("x"), row)
+	s.commit(b, func(tx replica.Tx) {
+		s.must(compare(in, tx, b.store.View(), a.store.View()))
+		s.must(in.Stage(tx, cart.Member("x"), row))
+	})
 	for range 2 {
 		s.commit(b, func(tx replica.Tx) {
 			if o, _, err := b.p.Apply(tx, &lacking, 0); err != nil || o != replica.Held {
@@ -181,9 +179,9 @@ func lagging(t *testing.T) (s *stage, b *actor, in *replica.Install, lacking crd
 func TestAHeldEventIsKnownOnceTheSnapshotIsPromoted(t *testing.T) {
 	s, b, in, lacking := lagging(t)
 	s.commit(b, func(tx replica.Tx) {
-		held, _, err := in.Promote(tx)
-		if err != nil || len(held) != 1 || held[0].Dot(0) != lacking.Dot(0) {
-			t.Fatalf("held %v, error %v", held, err)
+		held, done, err := in.Promote(tx, 1<<20, 0, nil)
+		if err != nil || !done || len(held) != 1 || held[0].Dot(0) != lacking.Dot(0) {
+			t.Fatalf("held %v, done %t, error %v", held, done, err)
 		}
 		if o, _, err := b.p.Apply(tx, &held[0], 0); err != nil || o != replica.Known {
 			t.Errorf("outcome %v, error %v", o, err)
@@ -206,6 +204,29 @@ func TestAHeldEventIsAppliedWhenTheSnapshotIsGivenUp(t *testing.T) {
 	s.say("show B : x; same A B")
 }
 
+func TestWhatIsHeldIsBounded(t *testing.T) {
+	s := play(t, byLog, scenario{kind: crdt.Set})
+	b := s.actor("B")
+	var cut dvv.Clock
+	cut.AddRange(9, 1, 5000)
+	in := b.p.Await(cut, hashKey, leaves)
+	s.commit(b, func(tx replica.Tx) {
+		for seq := range uint64(5000) {
+			g := crdt.Group{Actor: 9, First: seq + 1, Events: []crdt.Event{{Row: cart.Member("x"), Payload: crdt.Member{Note: make([]byte, 300)}.Payload()}}}
+			if o, _, err := b.p.Apply(tx, &g, 0); err != nil || o != replica.Held {
+				t.Fatalf("outcome %v, error %v: what is not held must not be acknowledged", o, err)
+			}
+		}
+	})
+	held, bytes := in.Abort(), 0
+	for i := range held {
+		bytes += held[i].Bytes()
+	}
+	if n := uint64(len(held)); n == 0 || n > 1024 || bytes > 1<<20 || b.p.Counts.Held != n || b.p.Counts.Unheld != 5000-n {
+		t.Errorf("%d groups of %d bytes held, counted %+v", n, bytes, b.p.Counts)
+	}
+}
+
 func TestTrimKeepsAGroupUntilAllOfItIsStable(t *testing.T) {
 	s := play(t, byLog, scenario{kind: crdt.Set, steps: "A batch +x +y; A add z"})
 	a := s.actors["A"]
@@ -213,7 +234,7 @@ func TestTrimKeepsAGroupUntilAllOfItIsStable(t *testing.T) {
 		var stable dvv.Clock
 		stable.AddRange(a.id, 1, step.stable)
 		s.commit(a, func(tx replica.Tx) {
-			if gone, err := a.p.Trim(tx, stable); err != nil || gone != int(step.gone) {
+			if gone, _, err := a.p.Trim(tx, stable, 1<<30); err != nil || gone != int(step.gone) {
 				t.Errorf("stable to %d: %d groups trimmed, want %d (%v)", step.stable, gone, step.gone, err)
 			}
 		})
@@ -270,9 +291,10 @@ func TestAnIncrementThatFollowsAnUnsettledOneIsNotTakenWithoutIt(t *testing.T) {
 	lose(1).say("A <> B; show A B : 7; B inc 5 as op; A <> B; show A B : 7")
 }
 
-// The log that a snapshot goes along with begins in the middle: what an
-// increment of it follows comes with the rows.
-func TestAnIncrementMayFollowOneThatOnlyTheSnapshotBrings(t *testing.T) {
+// The log that a snapshot goes along with begins in the middle: an increment of
+// it follows one that only the rows bring. It is not taken before them: were the
+// snapshot given up then, it would stay without what it follows.
+func TestAnIncrementThatFollowsOneThatOnlyTheSnapshotBringsComesWithIt(t *testing.T) {
 	s := play(t, bySnapshot, scenario{kind: crdt.Counter, steps: "A inc 5; A inc 2"})
 	a, b := s.actors["A"], s.actor("B")
 	second, logged, err := a.store.View().Group(partition, dvv.Dot{Actor: a.id, Seq: 2})
@@ -280,21 +302,11 @@ func TestAnIncrementMayFollowOneThatOnlyTheSnapshotBrings(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.Events[0].Follows = 1
-	cut := a.p.Clock().Clone()
-	apply := func() (o replica.Outcome) {
-		s.commit(b, func(tx replica.Tx) { o, _, err = b.p.Apply(tx, &second, 0) })
-		s.must(err)
-		return o
-	}
-	b.p.Vouch(&cut)
-	b.p.Vouch(nil)
-	if o := apply(); o != replica.Early {
-		t.Fatalf("outcome %v without a snapshot on its way", o)
-	}
-	b.p.Vouch(&cut)
-	if o := apply(); o != replica.Applied {
-		t.Fatalf("outcome %v with a snapshot on its way", o)
-	}
+	s.commit(b, func(tx replica.Tx) {
+		if o, _, err := b.p.Apply(tx, &second, 0); err != nil || o != replica.Early {
+			t.Fatalf("outcome %v, error %v", o, err)
+		}
+	})
 	s.install(a.store, b)
 	s.say("show A B : 7; same A B")
 }

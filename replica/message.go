@@ -51,14 +51,19 @@ type Asking struct {
 	ID        uint64 // of the sender
 	Partition int
 	Query     Query
+	MaxStale  int64    // nanoseconds; a replica further behind sounds the others at once. 0: any
+	Hashed    bool     // reply without rows when they hash to Hash
+	Hash      [16]byte // of [Answer.Hash]
 }
 
 // Answered is a replica's reply to [Asking].
 type Answered struct {
-	ID     uint64
-	Owner  bool // the sender owns the partition, so the answer counts toward R
-	Failed bool // the rows could not be read; there is no answer
-	Answer Answer
+	ID        uint64
+	Ready     bool // the sender is a ready owner of the partition, so the answer counts toward R
+	Failed    bool // the rows could not be read; there is no answer
+	Same      bool // the rows are those whose hash was sent along, and left out
+	Staleness Staleness
+	Answer    Answer
 }
 
 // Digest opens an exchange: fingerprints of the sender's clocks. A receiver
@@ -107,6 +112,41 @@ type Nudge struct {
 	From      ring.NodeID
 }
 
+// Sounding asks a member what it has of partitions that the sender owns, in
+// order.
+type Sounding struct {
+	ID    uint64 // of the sender
+	Batch []Shown
+}
+
+// Shown is what the sender itself has of a partition, durably.
+type Shown struct {
+	Partition int
+	Print     [16]byte  // of its clock
+	Open      bool      // it is not ready, and shows its clock
+	Clock     dvv.Clock // if Open
+}
+
+// Sounded replies to [Sounding], after the commit that was under way when it
+// came: what the sender of the reply had minted or taken by then is in its clock.
+type Sounded struct {
+	ID     uint64
+	Ring   uint64
+	Active bool    // the asker is on the sender's active lists
+	Batch  []Depth // of all partitions that were asked for, in that order
+}
+
+// Depth is what a member has of one partition.
+type Depth struct {
+	Partition int
+	Same      bool      // the durable clock has the fingerprint that was sent along
+	Ready     bool      // the sender is an owner that is ready, or has been
+	Lost      bool      // the asker has shown a clock before that what it shows now does not cover
+	Clock     dvv.Clock // durable; left out when it is the same
+}
+
+func (Sounding) message()  {}
+func (Sounded) message()   {}
 func (Replicate) message() {}
 func (Acked) message()     {}
 func (Forward) message()   {}

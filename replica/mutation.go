@@ -56,6 +56,7 @@ type Mutation struct {
 	Value   []byte
 	Delta   int64
 	Context *dvv.Clock // the dots the client was shown; nil without a context
+	Session *dvv.Clock // what the mutation reads before it is minted must cover this; nil without a session
 }
 
 // Bounds of one mutation. Its events must fit into one message between nodes.

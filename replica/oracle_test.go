@@ -75,7 +75,7 @@ func put[K comparable, V any](m map[K]map[dvv.Dot]V, k K, d dvv.Dot, v V) {
 func (o oracle) compare(v replica.View) error {
 	var problems []error
 	rows := 0
-	err := v.AllRows(partition, func(a crdt.Address, r crdt.Row) bool {
+	err := v.AllRows(partition, nil, func(a crdt.Address, r crdt.Row) bool {
 		live, deferred := o.live[a], o.deferred[a]
 		if len(live) > 0 || len(deferred) > 0 {
 			rows++

@@ -25,10 +25,13 @@ type Partition struct {
 	// to be looked through once per transaction.
 	dead map[crdt.Key]dvv.Clock
 
+	partTree
+	partDamage
+
 	// While a snapshot is staged, events of the cut that were not seen yet are held.
-	awaited dvv.Clock
-	held    []crdt.Group
-	vouched dvv.Clock
+	awaited   dvv.Clock
+	held      []crdt.Group
+	heldBytes int
 
 	Counts Counts
 }
@@ -46,6 +49,8 @@ type Counts struct {
 	Promoted     uint64 // snapshots
 	Aborted      uint64 // snapshots given up
 	Released     uint64 // groups applied after being held
+	Unheld       uint64 // groups dropped because too many were held
+	Pieces       uint64 // of snapshots that took more than one commit
 	Early        uint64 // increments that came before the one they follow: left to catch-up
 	Concurrent   uint64 // register writes that stand beside a concurrent one: one of them is not shown
 }
@@ -63,6 +68,8 @@ func (c *Counts) Add(o Counts) {
 	c.Promoted += o.Promoted
 	c.Aborted += o.Aborted
 	c.Released += o.Released
+	c.Unheld += o.Unheld
+	c.Pieces += o.Pieces
 	c.Early += o.Early
 	c.Concurrent += o.Concurrent
 }
@@ -70,7 +77,7 @@ func (c *Counts) Add(o Counts) {
 // Load reads a partition's clock. A partition that is not stored yet starts
 // empty.
 func Load(v View, id int) (*Partition, error) {
-	c, _, err := v.Clock(id)
+	c, stored, err := v.Clock(id)
 	if err != nil {
 		return nil, fmt.Errorf("load partition %d: %w", id, err)
 	}
@@ -79,6 +86,9 @@ func Load(v View, id int) (*Partition, error) {
 		p.dead[k] = dots
 		return true
 	})
+	if err == nil && !stored {
+		err = p.orphaned(v)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("load deferred clears of partition %d: %w", id, err)
 	}
@@ -113,20 +123,23 @@ func (p *Partition) Save(tx Tx) error {
 // what stays deferred is the same function of the events on every replica.
 func (p *Partition) forgetDeferred(tx Tx, arrived dvv.Clock) error {
 	var rows []crdt.Address
-	err := tx.DeferredIn(p.ID, arrived, func(_ dvv.Dot, a crdt.Address) bool {
+	err := p.sparing(tx.DeferredIn(p.ID, arrived, func(_ dvv.Dot, a crdt.Address) bool {
 		rows = append(rows, a)
 		return true
-	})
+	}))
 	for _, a := range rows {
 		if err != nil {
 			return err
 		}
 		var before crdt.Row
 		if before, err = tx.Row(p.ID, a); err != nil {
+			if err = p.sparing(err); err == nil {
+				continue // its repair forgets them
+			}
 			return err
 		}
 		if after := before.Clone(); after.Forget(p.clock) {
-			err = tx.PutRow(p.ID, a, before, after)
+			err = p.putRow(tx, a, before, after)
 		}
 	}
 	return err
@@ -202,31 +215,12 @@ func (p *Partition) early(g *crdt.Group) bool {
 	for i := range g.Events {
 		if f := g.Events[i].Follows; f != 0 {
 			d := dvv.Dot{Actor: g.Actor, Seq: f}
-			if !p.clock.Contains(d) && !p.vouched.Contains(d) {
+			if !p.clock.Contains(d) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-// Vouch says that a snapshot whose cut has this clock is on its way in: an
-// increment may follow one that only the snapshot brings. Nil ends it.
-func (p *Partition) Vouch(cut *dvv.Clock) {
-	p.vouched = dvv.Clock{}
-	if cut != nil {
-		p.vouched = cut.Clone()
-	}
-}
-
-func (p *Partition) hold(g *crdt.Group) {
-	for i := range p.held {
-		if p.held[i].Dot(0) == g.Dot(0) {
-			return
-		}
-	}
-	p.held = append(p.held, *g)
-	p.Counts.Held++
 }
 
 func (p *Partition) applyEvent(tx Tx, dot dvv.Dot, e *crdt.Event) error {
@@ -236,7 +230,7 @@ func (p *Partition) applyEvent(tx Tx, dot dvv.Dot, e *crdt.Event) error {
 			return err
 		}
 		unseen := e.Clear.Minus(p.clock)
-		if unseen.IsEmpty() {
+		if unseen.IsEmpty() || mutated(dropDeferral) {
 			return nil
 		}
 		p.Counts.DeferredKeys++
@@ -245,10 +239,13 @@ func (p *Partition) applyEvent(tx Tx, dot dvv.Dot, e *crdt.Event) error {
 	}
 	before, err := tx.Row(p.ID, e.Row)
 	if err != nil {
-		return err
+		return p.sparing(err) // the event is logged: the row's repair applies it
 	}
 	after := before.Clone()
 	deferred, stillborn := after.Apply(dot, e.Kills, e.Payload, p.clock, dead)
+	if mutated(dropDeferral) {
+		after.Deferred = nil
+	}
 	p.Counts.Deferred += uint64(deferred)
 	if stillborn {
 		p.Counts.Stillborn++
@@ -256,7 +253,7 @@ func (p *Partition) applyEvent(tx Tx, dot dvv.Dot, e *crdt.Event) error {
 	if e.Row.Type == crdt.Register && len(after.Live) > max(1, len(before.Live)) {
 		p.Counts.Concurrent++
 	}
-	return tx.PutRow(p.ID, e.Row, before, after)
+	return p.putRow(tx, e.Row, before, after)
 }
 
 func (p *Partition) clearRows(tx Tx, k crdt.Key, killed dvv.Clock) error {
@@ -265,16 +262,16 @@ func (p *Partition) clearRows(tx Tx, k crdt.Key, killed dvv.Clock) error {
 		before, after crdt.Row
 	}
 	var changes []change // a store may not be changed while it is walked
-	err := tx.Rows(p.ID, k, "", func(field string, r crdt.Row) bool {
+	err := p.sparing(tx.Rows(p.ID, k, "", func(field string, r crdt.Row) bool {
 		after := r.Clone()
 		if after.Clear(killed) {
 			changes = append(changes, change{field, r, after})
 		}
 		return true
-	})
+	}))
 	for _, c := range changes {
 		if err == nil {
-			err = tx.PutRow(p.ID, crdt.Address{Key: k, Field: c.field}, c.before, c.after)
+			err = p.putRow(tx, crdt.Address{Key: k, Field: c.field}, c.before, c.after)
 		}
 	}
 	return err
@@ -286,13 +283,19 @@ func (p *Partition) remember(tx Tx, g *crdt.Group, wallMillis int64) ([]dvv.Dot,
 		return nil, err
 	}
 	voids := m.Record(g, wallMillis)
+	if mutated(countRetryTwice) {
+		voids = nil
+	}
 	return voids, tx.PutRemembered(p.ID, &m)
 }
 
 // recall returns what is known of an operation, to be changed: what a view holds
-// is only lent.
+// is only lent. Of a damaged record nothing is known.
 func (p *Partition) recall(v View, op crdt.Operation) (crdt.Remembered, bool, error) {
 	m, found, err := v.Remembered(p.ID, op)
+	if p.spares(err) {
+		return crdt.Remembered{}, false, nil
+	}
 	m.Dots, m.Voided = slices.Clone(m.Dots), slices.Clone(m.Voided)
 	return m, found, err
 }
@@ -318,7 +321,7 @@ func (p *Partition) Void(tx Tx, op crdt.Operation, d dvv.Dot, mint func() dvv.Do
 // both payloads are kept under the dot.
 func (p *Partition) collide(tx Tx, g *crdt.Group) error {
 	logged, found, err := tx.Group(p.ID, g.Dot(0))
-	if err != nil || !found || string(crdt.AppendGroup(nil, &logged)) == string(crdt.AppendGroup(nil, g)) {
+	if err = p.sparing(err); err != nil || !found || string(crdt.AppendGroup(nil, &logged)) == string(crdt.AppendGroup(nil, g)) {
 		return err
 	}
 	p.Counts.Collisions++
@@ -328,12 +331,15 @@ func (p *Partition) collide(tx Tx, g *crdt.Group) error {
 			continue
 		}
 		before, err := tx.Row(p.ID, e.Row)
+		if p.spares(err) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		after := before.Clone()
 		if after.Collide(g.Dot(i), e.Payload) {
-			if err := tx.PutRow(p.ID, e.Row, before, after); err != nil {
+			if err := p.putRow(tx, e.Row, before, after); err != nil {
 				return err
 			}
 		}
@@ -342,21 +348,26 @@ func (p *Partition) collide(tx Tx, g *crdt.Group) error {
 }
 
 // Trim removes from the log the groups whose dots are all stable: in the
-// durable clock of every owner (rule 4). It returns how many it removed.
-func (p *Partition) Trim(tx Tx, stable dvv.Clock) (int, error) {
+// durable clock of every owner (rule 4), limit of them at most. It returns how
+// many it removed, and whether there may be more.
+func (p *Partition) Trim(tx Tx, stable dvv.Clock, limit int) (removed int, more bool, err error) {
+	if !p.trimmable() {
+		return 0, false, nil
+	}
 	var gone []crdt.Group
-	err := tx.Log(p.ID, stable, func(g crdt.Group, _ int) bool {
+	err = p.sparing(tx.Log(p.ID, stable, func(g crdt.Group, _ int) bool {
 		if g.In(stable) {
 			gone = append(gone, g)
 		}
-		return true
-	})
+		more = len(gone) >= limit
+		return !more
+	}))
 	for i := range gone {
 		if err == nil {
 			err = tx.DeleteGroup(p.ID, &gone[i])
 		}
 	}
-	return len(gone), err
+	return len(gone), more, err
 }
 
 // Missing walks the logged groups that a peer with the given clock lacks

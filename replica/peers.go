@@ -51,6 +51,7 @@ func (s *Shard) turned(p *peer, up bool) {
 		return
 	}
 	if s.up(p.id) {
+		s.sound(p.id, s.ring.PartitionsOf(s.cfg.Self))
 		s.exchangeWith(p.id)
 		s.offerTo(p.id)
 	}
@@ -97,6 +98,7 @@ func (s *Shard) peerLost(id ring.NodeID) {
 			}
 		case *read:
 			w.count.Fail(id)
+			s.dropAsks(w, id)
 			s.readOn(w)
 		case *write:
 			w.count.Fail(id)

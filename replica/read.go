@@ -4,23 +4,39 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica/quorum"
 	"github.com/cartwheel-db/cartwheel/ring"
 )
 
 // read is a merged read that this node coordinates.
 type read struct {
-	id       uint64
 	q        Query
 	part     int
+	maxStale int64
+	session  *dvv.Clock
 	deadline int64
 	done     func(Result)
 
 	count   quorum.Read[ring.NodeID]
 	answers []Answer
 	from    []ring.NodeID
+	fresh   []freshness // of the answers
+	asks    []uint64    // under way
 	hedgeAt int64
+	againAt int64 // everybody was asked and it is not enough yet; 0 when not so
+	tries   int
 	ended   bool
+
+	hash   [16]byte // of this node's own rows, when they are large
+	hashed int      // 1 + the answer they are in; 0 when there is none
+}
+
+// freshness is the staleness of one answer on this node's clock: all that was
+// held durably before a moment is in it.
+type freshness struct {
+	since, reachable int64 // moments; [Unknown] when nobody can tell
+	missing          []ring.NodeID
 }
 
 func (r *read) over() bool { return r.ended }
@@ -29,10 +45,15 @@ func (r *read) wake(s *Shard) {
 	switch {
 	case r.deadline <= s.now.Mono:
 		r.count.Expire()
+		s.dropAsks(r, "")
+		s.readOn(r)
+	case r.againAt != 0 && r.againAt <= s.now.Mono:
+		r.againAt = 0
+		s.askAgain(r)
 		s.readOn(r)
 	case r.hedgeAt <= s.now.Mono:
 		r.hedgeAt = s.now.Mono + s.cfg.HedgeAfter
-		if s.askNext(r) {
+		if len(r.asks) > 0 && s.askNext(r) {
 			s.Stats.Hedges++
 			s.readOn(r)
 		}
@@ -49,14 +70,14 @@ func (s *Shard) query(r Request) {
 	if need <= 0 {
 		need = s.cfg.R
 	}
-	s.read(*r.Query, need, r.Deadline, func(res Result) { s.reply(r.ID, res) })
+	s.read(&read{q: *r.Query, maxStale: r.MaxStale, session: r.Session, deadline: r.Deadline, done: func(res Result) { s.reply(r.ID, res) }}, need)
 }
 
-// read asks replicas until need owners have answered.
-func (s *Shard) read(q Query, need int, deadline int64, done func(Result)) {
-	r := &read{id: s.id(), q: q, part: s.ring.Partition(q.Key.Bucket, q.Key.Name), deadline: deadline, done: done}
+// read asks replicas until need ready owners have answered, and what they say
+// together is as fresh as was asked for.
+func (s *Shard) read(r *read, need int) {
+	r.part = s.ring.Partition(r.q.Key.Bucket, r.q.Key.Name)
 	r.count = quorum.NewRead[ring.NodeID](need, nil)
-	s.reads[r.id] = r
 	s.Stats.ReadsMerged++
 	r.hedgeAt = s.now.Mono + s.cfg.HedgeAfter
 	s.await(r)
@@ -71,18 +92,31 @@ func (s *Shard) read(q Query, need int, deadline int64, done func(Result)) {
 // nodes of the walk are asked.
 func (s *Shard) readOn(r *read) {
 	for !r.ended {
+		late := r.deadline <= s.now.Mono
 		if r.count.State() == quorum.Reached {
-			s.endRead(r)
+			if late || s.content(r) {
+				s.endRead(r)
+			} else if len(r.asks) == 0 && r.againAt == 0 {
+				if s.askNext(r) {
+					continue
+				}
+				s.tryAgain(r)
+			}
 			return
 		}
-		short := r.count.Short()
-		if short == 0 {
+		if r.count.Short() == 0 {
 			return
 		}
-		if r.deadline > s.now.Mono && s.askNext(r) {
+		if !late && s.askNext(r) {
 			continue
 		}
 		if r.count.State() != quorum.Pending {
+			if r.count.State() == quorum.Degraded && !late && !s.content(r) {
+				if len(r.asks) == 0 && r.againAt == 0 {
+					s.tryAgain(r)
+				}
+				return
+			}
 			s.endRead(r)
 		}
 		return
@@ -117,64 +151,8 @@ func (s *Shard) askNext(r *read) bool {
 	return false
 }
 
-func (s *Shard) askReplica(r *read, id ring.NodeID) {
-	r.count.Ask(id)
-	if id != s.cfg.Self {
-		s.send(id, Asking{ID: r.id, Partition: r.part, Query: r.q})
-		return
-	}
-	a := s.answer(r.id, r.part, r.q)
-	if a.Failed {
-		r.count.Fail(id)
-		return
-	}
-	s.answered(r, id, a)
-}
-
-func (s *Shard) answer(id uint64, partition int, q Query) Answered {
-	out := Answered{ID: id, Owner: s.owns(partition)}
-	err := s.cfg.Read(func(v View) (err error) {
-		out.Answer, err = Ask(v, partition, q)
-		return err
-	})
-	out.Failed = err != nil
-	return out
-}
-
-func (s *Shard) answered(r *read, from ring.NodeID, a Answered) {
-	for _, id := range r.from {
-		if id == from {
-			return
-		}
-	}
-	r.count.Answer(from, a.Owner && s.ring.Owns(from, r.part))
-	r.answers = append(r.answers, a.Answer)
-	r.from = append(r.from, from)
-}
-
-func (s *Shard) receiveAsking(from ring.NodeID, m Asking) {
-	if m.Query.Check() != nil || m.Partition != s.ring.Partition(m.Query.Key.Bucket, m.Query.Key.Name) {
-		s.Stats.Malformed++
-		return
-	}
-	s.send(from, s.answer(m.ID, m.Partition, m.Query))
-}
-
-func (s *Shard) receiveAnswered(from ring.NodeID, m Answered) {
-	r := s.reads[m.ID]
-	switch {
-	case r == nil:
-		return
-	case m.Failed:
-		r.count.Fail(from)
-	default:
-		s.answered(r, from, m)
-	}
-	s.readOn(r)
-}
-
 func (s *Shard) endRead(r *read) {
-	delete(s.reads, r.id)
+	s.dropAsks(r, "")
 	r.ended = true
 	res := Result{Answers: r.count.Answers(), Coordinator: s.cfg.Self}
 	switch r.count.State() {
@@ -183,11 +161,15 @@ func (s *Shard) endRead(r *read) {
 			s.Stats.Degraded++
 		}
 		m := Merge(r.answers)
-		res.Merged = &m
+		res.Staleness = s.joined(r)
+		if res.Failure = s.discontent(r, &m, res.Staleness); res.Failure == nil {
+			res.Merged = &m
+		}
 		s.repair(r, &m)
 	default:
 		res.Failure = &Failure{Reason: NoQuorum, Needed: r.count.Needed(), Got: r.count.Answers(),
 			Text: fmt.Sprintf("%v: %v", r.q, &r.count)}
+		res.Staleness = Staleness{Bound: Unknown, Reachable: Unknown}
 	}
 	for id, mark := range r.count.All() {
 		if mark == quorum.Failed && r.deadline <= s.now.Mono && id != s.cfg.Self {
@@ -195,40 +177,4 @@ func (s *Shard) endRead(r *read) {
 		}
 	}
 	r.done(res)
-}
-
-// repair nudges replicas whose rows a merged read found behind: they pull what
-// they lack from one that had it. Nobody pushes rows into them.
-func (s *Shard) repair(r *read, m *Merged) {
-	for i := range r.answers {
-		if !m.differs(&r.answers[i]) {
-			continue
-		}
-		for j := range r.answers {
-			if j != i && !r.answers[i].Clock.Covers(r.answers[j].Clock) {
-				s.nudge(r.part, r.from[i], r.from[j])
-				break
-			}
-		}
-	}
-}
-
-func (s *Shard) nudge(partition int, behind, from ring.NodeID) {
-	p, err := s.loaded(partition)
-	if err != nil || p.nudged[behind] > s.now.Mono {
-		return
-	}
-	p.nudged[behind] = s.now.Mono + s.cfg.NudgeEvery
-	s.Stats.Nudges++
-	if behind == s.cfg.Self {
-		s.catchUpFrom(partition, from, false)
-		return
-	}
-	s.send(behind, Nudge{Partition: partition, From: from})
-}
-
-func (s *Shard) receiveNudge(_ ring.NodeID, m Nudge) {
-	if s.valid(m.Partition) && m.From != s.cfg.Self {
-		s.catchUpFrom(m.Partition, m.From, false)
-	}
 }

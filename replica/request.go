@@ -22,7 +22,9 @@ type Request struct {
 	Mutation *Mutation
 	W        int // durable acknowledgements needed; 0 for the default
 	Query    *Query
-	R        int // answers needed; 0 for the default
+	R        int        // answers needed; 0 for the default
+	MaxStale int64      // of a query: nanoseconds that the answer's staleness bound may reach at most; 0 for any
+	Session  *dvv.Clock // of a query: the answer must cover it; of a mutation see [Mutation]
 }
 
 // Result is what a client is told.
@@ -35,11 +37,13 @@ type Result struct {
 	Answers int // of a query: replicas whose rows were joined; of a mutation: replicas that hold it durably
 
 	// Of a query.
-	Merged *Merged
+	Merged    *Merged
+	Staleness Staleness
 
 	// Of a mutation.
 	Wrote       bool      // false when there was nothing to change
-	Context     dvv.Clock // the dots that were minted, and those that removes killed
+	Context     dvv.Clock // the dots that were minted with a payload, and those that removes killed
+	Minted      dvv.Clock // the dots of all its events: a state that covers them shows what was written
 	Answer      int64     // the counter's value after an increment, before a reset
 	Coordinator ring.NodeID
 }
@@ -57,12 +61,15 @@ const (
 	OpExpired                      // the operation id is too old to tell whether it was applied
 	OpReused                       // the operation id stands for another mutation
 	Overflow                       // the counter would leave int64
+	TooStale                       // no replica that can be reached satisfies the staleness that was asked for
+	SessionUnmet                   // no state that can be reached covers what the session has seen
 	reasonEnd
 )
 
 var reasonNames = [...]string{
 	Internal: "internal", Invalid: "invalid", NoQuorum: "no quorum", DeadlinePast: "deadline past",
 	Overloaded: "overloaded", OpExpired: "operation expired", OpReused: "operation id reused", Overflow: "overflow",
+	TooStale: "too stale", SessionUnmet: "session unmet",
 }
 
 func (r Reason) String() string {

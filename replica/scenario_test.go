@@ -250,7 +250,7 @@ func (s *stage) show(words []string) {
 // clean asserts that nothing waits for dots that never came.
 func (s *stage) clean(name string) {
 	v := s.actor(name).store.View()
-	s.must(v.AllRows(partition, func(a crdt.Address, r crdt.Row) bool {
+	s.must(v.AllRows(partition, nil, func(a crdt.Address, r crdt.Row) bool {
 		if len(r.Deferred) > 0 {
 			s.fail("%s defers %v at %v", name, r.Deferred, a)
 		}

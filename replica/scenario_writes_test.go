@@ -168,26 +168,27 @@ func (s *stage) takeOver(from, to string) {
 // install is a whole snapshot from a source without a log.
 func (s *stage) install(source *replicatest.MemStore, sink *actor) {
 	v := source.View()
-	cut, err := replica.TakeCut(v, partition)
+	clock, _, err := v.Clock(partition)
 	s.must(err)
-	theirs, err := replica.Tree(v, partition, hashKey, leaves)
-	s.must(err)
-	in, err := sink.p.Compare(sink.store.View(), cut, theirs, hashKey)
-	s.must(err)
-	s.must(v.AllRows(partition, func(a crdt.Address, r crdt.Row) bool {
-		if in.Wants(a) {
-			in.Stage(a, r)
-		}
-		return true
-	}))
+	in := sink.p.Await(clock, hashKey, leaves)
 	s.commit(sink, func(tx replica.Tx) {
-		held, voids, err := in.Promote(tx)
-		s.must(err)
-		if len(held) > 0 {
-			s.fail("%d groups held while nothing arrived", len(held))
-		}
-		for op, dots := range voids {
+		s.must(compare(in, tx, sink.store.View(), v))
+		s.must(v.AllRows(partition, nil, func(a crdt.Address, r crdt.Row) bool {
+			if in.Wants(a) {
+				s.must(in.Stage(tx, a, r))
+			}
+			return true
+		}))
+	})
+	s.commit(sink, func(tx replica.Tx) {
+		held, done, err := in.Promote(tx, 1<<20, s.now, func(op crdt.Operation, dots []dvv.Dot) error {
 			s.void(sink, tx, op, dots)
+			return nil
+		})
+		if s.must(err); len(held) > 0 || !done {
+			s.fail("%d groups held while nothing arrived, done %t", len(held), done)
 		}
+		_, err = tx.DropStaged(partition, 1000)
+		s.must(err)
 	})
 }

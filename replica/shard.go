@@ -7,6 +7,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica/breaker"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 	"github.com/cartwheel-db/cartwheel/ring"
 )
 
@@ -26,14 +27,49 @@ type Config struct {
 	ExchangeEvery int64 // digests of clocks to all co-owners
 	HandoffEvery  int64 // offers of partitions that are stored and not owned
 	NudgeEvery    int64 // at most one nudge per peer and partition
+	SoundEvery    int64 // soundings of all members, for staleness, stability and the barrier
+	Patience      int64 // how long a member that does not show up is waited for by the barrier
+	TrimEvery     int64 // stable events leave the logs, old operations are forgotten
+	VerifyEvery   int64 // every partition's tree is compared with every co-owner's within this time
 
 	OpWindow int64 // milliseconds in which a retry is recognised
 	MaxSkew  int64 // milliseconds a foreign stamp may lie ahead
+
+	LogCap       int64 // bytes that one partition logs for owners that stay away
+	OpCap        int64 // operations that one partition remembers for members that stay away
+	SnapshotRate int64 // bytes a second of snapshots that this node sends
+	LargeRows    int   // bytes of rows from which on a read asks others for a hash first
+
+	TreeKey merkle.Key // of the cluster
+	Leaves  int        // of a partition's tree
+
+	// Hold opens a view that stays open until release is called: a cut for a
+	// snapshot, while commits go on.
+	Hold func() (v View, release func() error, err error)
+
+	// Without switches ways of repair off, NoBarrier lets every owner count as
+	// ready: for tests that show what each of them is there for.
+	Without   Mechanism
+	NoBarrier bool
 
 	MaxQueue   int // mutations and deliveries waiting for a commit
 	BatchGroup int // groups of one commit
 	BatchBytes int // estimated bytes of one commit and of one message
 }
+
+// Mechanism is a set of ways in which replicas become equal again.
+type Mechanism uint8
+
+// The mechanisms.
+const (
+	Handoff    Mechanism = 1 << iota // who stores what it does not own offers it
+	LogCatchUp                       // co-owners compare clocks and pull logged events
+	Snapshots                        // rows, where the log does not reach back
+	Trees                            // co-owners compare Merkle trees
+	ReadRepair                       // a read that finds a replica behind nudges it
+)
+
+func (s *Shard) without(m Mechanism) bool { return s.cfg.Without&m != 0 }
 
 // Defaults fills in what is zero.
 func (c Config) Defaults() Config {
@@ -54,6 +90,15 @@ func (c Config) Defaults() Config {
 	def(&c.ExchangeEvery, 5000*ms)
 	def(&c.HandoffEvery, 1000*ms)
 	def(&c.NudgeEvery, 1000*ms)
+	def(&c.SoundEvery, 1000*ms)
+	def(&c.Patience, 2000*ms)
+	def(&c.TrimEvery, 5000*ms)
+	def(&c.VerifyEvery, 3600*1000*ms)
+	def(&c.LogCap, 8<<20)
+	def(&c.OpCap, 1<<18)
+	def(&c.SnapshotRate, 32<<20)
+	count(&c.LargeRows, 4<<10)
+	count(&c.Leaves, 4096)
 	def(&c.OpWindow, 10*60*1000)
 	def(&c.MaxSkew, 60*1000)
 	count(&c.R, 2)
@@ -94,11 +139,21 @@ type Shard struct {
 
 	nextID   uint64
 	writes   map[place][]*write
-	reads    map[uint64]*read
+	asks     map[uint64]ask
+	waiting  []asking
 	forwards map[uint64]*forward
 	pending  []waiter // what has a deadline, in order of arrival
 	sweepAt  int64
 	timers   timers
+
+	members   []ring.NodeID // of the ring, sorted; this node among them
+	soundings map[uint64]sounded
+	unready   int // owned partitions that were not ready at the last round
+
+	shardTrees
+	shardCuts
+	shardInstalls
+	shardDamage
 
 	out   []any
 	Stats Stats
@@ -107,6 +162,9 @@ type Shard struct {
 // Stats counts what a shard did.
 type Stats struct {
 	Counts
+	TreeStats
+	SnapshotStats
+	DamageStats
 	Minted       uint64 // groups
 	Shipped      uint64 // groups sent to other nodes
 	Commits      uint64
@@ -127,6 +185,17 @@ type Stats struct {
 	SkewAlarms   uint64 // stamps too far ahead to merge: an alarm
 	Malformed    uint64 // messages that no honest peer sends
 	Refused      uint64 // requests refused because a queue was full
+	BecameReady  uint64 // partitions that passed the barrier
+	ForcedReady  uint64 // partitions that an operator let count as ready
+	StoresLost   uint64 // partitions of which others had seen more here: restored or lost stores
+	Trimmed      uint64 // groups that left a log because they were stable
+	TrimmedEarly uint64 // groups that left a log because it had grown over its cap: an alarm
+	Forgotten    uint64 // operations that left memory because nobody can retry them any more
+	MayRepeat    uint64 // operations that left memory because there were too many: a retry may count twice
+	HashFirst    uint64 // reads that sent a hash of large rows along
+	SameRows     uint64 // answers without rows, because they hash to what was sent along
+	TooStale     uint64 // reads refused because no replica was fresh enough
+	SessionUnmet uint64 // reads refused because no state covered their session
 }
 
 // part is what a shard keeps of one partition beside its replica.
@@ -141,6 +210,9 @@ type part struct {
 
 	covered map[ring.NodeID]dvv.Clock // handoff: durable clocks of owners, under this ring
 	nudged  map[ring.NodeID]int64
+
+	partDepth
+	partInstall
 }
 
 type peer struct {
@@ -158,23 +230,49 @@ type place struct {
 // New returns a shard. actor belongs to this opening of the store alone: it was
 // drawn when the store was opened, and dies with the process.
 func New(cfg Config, actor dvv.Actor, r *ring.Ring, now Now) (*Shard, error) {
+	if mutated(reuseActor) {
+		actor = 0
+		for _, b := range []byte(cfg.Self) {
+			actor = actor<<8 | dvv.Actor(b)
+		}
+	}
 	s := &Shard{
 		cfg: cfg.Defaults(), now: now, ring: r, actor: actor, hlc: crdt.StampAt(now.Wall),
 		peers: map[ring.NodeID]*peer{}, parts: map[int]*part{},
-		writes: map[place][]*write{}, reads: map[uint64]*read{}, forwards: map[uint64]*forward{},
+		writes: map[place][]*write{}, asks: map[uint64]ask{}, forwards: map[uint64]*forward{}, soundings: map[uint64]sounded{},
 		// Request ids begin where no other opening's do: a reply to what an earlier
 		// one asked must not be taken for an answer to this one.
 		nextID: uint64(actor) >> 1,
 	}
 	err := s.cfg.Read(func(v View) (err error) {
-		s.stored, err = v.Partitions()
+		if s.stored, err = v.Partitions(); s.damaged(-1, err) {
+			err = nil
+		}
+		for id := 0; id < r.Config().Partitions && err == nil; id++ {
+			var ready bool
+			if ready, _, err = v.Mark(id); ready && err == nil && !s.owns(id) {
+				_, err = s.part(v, id) // which takes the mark away
+			}
+			if s.damaged(id, err) {
+				err = nil
+			}
+		}
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open shard: %w", err)
 	}
+	if mutated(forgetFallback) {
+		s.stored = slices.DeleteFunc(s.stored, func(id int) bool { return !s.owns(id) })
+	}
 	s.after(s.cfg.ExchangeEvery/4, s.exchangeRound)
 	s.after(s.cfg.HandoffEvery, s.handoffRound)
+	s.turnRing()
+	s.after(0, s.soundRound)
+	s.after(s.cfg.TrimEvery, s.trimRound)
+	s.startTrees()
+	s.startInstalls()
+	s.startDamage()
 	return s, nil
 }
 
@@ -186,15 +284,25 @@ func (s *Shard) part(v View, id int) (*part, error) {
 	}
 	replica, err := Load(v, id)
 	if err != nil {
-		return nil, err
+		return nil, headless(id, err)
 	}
+	s.loadTree(v, replica)
 	p := newPart(replica, s.actor)
+	p.since = s.now.Mono
+	if p.marked, _, err = v.Mark(id); err != nil {
+		return nil, headless(id, err)
+	}
 	s.parts[id] = p
+	s.adoptDamage(p.Partition)
+	if p.marked && !s.owns(id) {
+		s.putMark(id) // it lost the partition while it was down
+	}
 	return p, nil
 }
 
 func newPart(p *Partition, actor dvv.Actor) *part {
-	return &part{Partition: p, actor: actor, unsettled: map[crdt.Address][]crdt.Group{}, covered: map[ring.NodeID]dvv.Clock{}, nudged: map[ring.NodeID]int64{}}
+	return &part{Partition: p, actor: actor, unsettled: map[crdt.Address][]crdt.Group{}, covered: map[ring.NodeID]dvv.Clock{}, nudged: map[ring.NodeID]int64{},
+		partDepth: partDepth{durable: p.Clock().Clone()}}
 }
 
 // stores tells whether this node has a store of the partition.
@@ -284,6 +392,8 @@ func (s *Shard) SetRing(now Now, r *ring.Ring) {
 	for _, p := range s.parts {
 		clear(p.covered)
 	}
+	s.turnRing()
+	s.soundAll()
 }
 
 // Receive takes a message of a peer.
@@ -315,6 +425,12 @@ func (s *Shard) Receive(now Now, from ring.NodeID, m Message) {
 		s.receiveCoverage(from, m)
 	case Nudge:
 		s.receiveNudge(from, m)
+	case Sounding:
+		s.receiveSounding(from, m)
+	case Sounded:
+		s.receiveSounded(from, m)
+	default:
+		_ = s.receiveTrees(from, m) || s.receiveSnapshot(from, m) || s.receiveDamage(from, m)
 	}
 }
 

@@ -39,8 +39,14 @@ func newTrio(t *testing.T, set func(*replica.Config)) *trio { return newTrioOwne
 // newTrioOwned is a trio of which the first nodes of the walk own the partition.
 func newTrioOwned(t *testing.T, owners int, set func(*replica.Config)) *trio {
 	t.Helper()
+	return newCrowd(t, 3, owners, set)
+}
+
+// newCrowd is as many nodes as one likes.
+func newCrowd(t *testing.T, nodes, owners int, set func(*replica.Config)) *trio {
+	t.Helper()
 	var facts ring.Facts
-	for i, id := range []ring.NodeID{"n1", "n2", "n3"} {
+	for i, id := range []ring.NodeID{"n1", "n2", "n3", "n4", "n5"}[:nodes] {
 		if _, err := facts.Add(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: id, PeerAddr: string(id) + ":1", APIAddr: string(id) + ":2"}); err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +67,7 @@ func newTrioOwned(t *testing.T, owners int, set func(*replica.Config)) *trio {
 func (w *trio) open(m *member, actor dvv.Actor, set func(*replica.Config)) {
 	w.t.Helper()
 	next := actor + 100
-	cfg := replica.Config{Self: m.id, NewActor: func() dvv.Actor { next++; return next }, Read: func(fn func(replica.View) error) error { return fn(m.store.View()) }}
+	cfg := replica.Config{NoBarrier: true, Self: m.id, NewActor: func() dvv.Actor { next++; return next }, Read: func(fn func(replica.View) error) error { return fn(m.store.View()) }}
 	if set != nil {
 		set(&cfg)
 	}

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -26,182 +27,166 @@ func LeafOf(key merkle.Key, a crdt.Address, leaves int) int {
 // Tree sums up a partition's rows by a scan.
 func Tree(v View, id int, key merkle.Key, leaves int) (*merkle.Tree, error) {
 	t := merkle.NewTree(leaves)
-	err := v.AllRows(id, func(a crdt.Address, r crdt.Row) bool {
+	err := v.AllRows(id, nil, func(a crdt.Address, r crdt.Row) bool {
 		t.Apply(LeafOf(key, a, leaves), merkle.Sum{}, RowSum(key, a, r))
 		return true
 	})
 	return t, err
 }
 
-// Cut is the head of a snapshot: the source's clock at one moment, the dots
-// deferred at keys then, and the operations remembered. Rows of unequal leaves
-// follow through [Install.Stage].
-type Cut struct {
-	Clock      dvv.Clock
-	Dead       map[crdt.Key]dvv.Clock
-	Remembered []crdt.Remembered
-}
-
-// TakeCut reads the head of a snapshot. The view must stay open until the rows
-// that the receiver asks for were read from it: the cut is one moment.
-func TakeCut(v View, id int) (Cut, error) {
-	clock, _, err := v.Clock(id)
-	cut := Cut{Clock: clock, Dead: map[crdt.Key]dvv.Clock{}}
-	if err == nil {
-		err = v.AllDead(id, func(k crdt.Key, c dvv.Clock) bool { cut.Dead[k] = c; return true })
-	}
-	if err == nil {
-		err = v.AllRemembered(id, func(m crdt.Remembered) bool { cut.Remembered = append(cut.Remembered, m); return true })
-	}
-	if err != nil {
-		return Cut{}, fmt.Errorf("cut of partition %d: %w", id, err)
-	}
-	return cut, nil
-}
-
 // Install is a snapshot on its way in (rule 5). The order of its steps is the
-// rule: the source's log first, then the comparison of leaves against the cut,
-// then the rows staged aside while their events are held, then everything in
-// one commit.
+// rule: the source's log first, then the comparison with the cut, then the rows
+// staged aside while their events are held, then everything joined.
 //
-//	Apply… ──▶ Compare ──▶ Stage … Stage ──▶ Promote
-//	 (a)         (b)          (c)    └────▶ Abort
+//	Apply… ──▶ Await ──▶ CompareClears, CompareSums ──▶ Stage… ──▶ Promote…
+//	 (a)                 (b)                            (c)  └───▶ Abort
+//
+// Clears and leaves may be compared one by one, each at any time after Await:
+// what of the cut arrives from then on is held, so a row that is equal to the
+// cut's once needs no join any more, whatever else happens to it.
 type Install struct {
-	p      *Partition
-	cut    Cut
-	tree   func(crdt.Address) int
-	leaves map[int]bool
+	p    *Partition
+	cut  dvv.Clock
+	key  merkle.Key
+	size int // leaves of the trees
+
+	all    bool
+	leaves []byte // a bit for each unequal leaf
 	keys   map[crdt.Key]bool
-	staged map[crdt.Address]crdt.Row
+
+	step   step
+	at     []byte // where the step goes on
+	marked bool   // the durable mark is put: what was begun can only be finished
 }
 
-// Compare is step (b). It may only be called when every group that the source
-// still logged in its cut was applied. theirs is the tree of the cut; mine is
-// read from v, the writer's own view. From here on, events of the cut that were
-// not seen yet are held.
-func (p *Partition) Compare(v View, cut Cut, theirs *merkle.Tree, key merkle.Key) (*Install, error) {
-	mine, err := Tree(v, p.ID, key, theirs.Leaves())
-	if err != nil {
-		return nil, fmt.Errorf("compare partition %d with a cut: %w", p.ID, err)
+// Await begins an install of a cut with the given clock, when every group that
+// the source still logged in it was applied or refused as early. Groups refused
+// are like those trimmed: the rows bring what they did. leaves is the size of
+// both trees, 0 when there is no comparing them: then all rows are joined.
+func (p *Partition) Await(cut dvv.Clock, key merkle.Key, leaves int) *Install {
+	in := &Install{p: p, cut: cut, key: key, size: leaves, all: leaves == 0, keys: map[crdt.Key]bool{}}
+	in.leaves = make([]byte, (leaves+7)/8)
+	if !mutated(noHold) {
+		p.awaited = cut.Minus(p.clock)
 	}
-	in := &Install{
-		p: p, cut: cut,
-		tree:   func(a crdt.Address) int { return LeafOf(key, a, theirs.Leaves()) },
-		leaves: map[int]bool{}, keys: map[crdt.Key]bool{}, staged: map[crdt.Address]crdt.Row{},
-	}
-	for leaf := range theirs.Leaves() {
-		if mine.Leaf(leaf) != theirs.Leaf(leaf) {
-			in.leaves[leaf] = true
-		}
-	}
-	// Rows of a key whose deferred clears differ are joined all, equal or not: a
-	// clear that only one side knows may reach into any of them.
-	for k, c := range cut.Dead {
-		if !c.Equal(p.dead[k]) {
-			in.keys[k] = true
-		}
-	}
-	for k, c := range p.dead {
-		if !c.Equal(cut.Dead[k]) {
-			in.keys[k] = true
-		}
-	}
-	p.awaited = cut.Clock.Minus(p.clock)
-	return in, nil
+	return in
 }
 
-// Wants tells whether the row is part of what must be staged: it lies in an
-// unequal leaf, or its key's deferred clears differ.
-func (in *Install) Wants(a crdt.Address) bool { return in.leaves[in.tree(a)] || in.keys[a.Key] }
+// CompareClears stages the dots that clears of a key had deferred in the cut.
+// Rows of a key whose deferred clears differ are joined all, equal or not: a
+// clear that only one side knows may reach into any of them.
+func (in *Install) CompareClears(tx Tx, k crdt.Key, theirs dvv.Clock) error {
+	differ := !theirs.Equal(in.p.dead[k])
+	if differ {
+		in.keys[k] = true
+	}
+	return tx.Stage(in.p.ID, stageKey(stagedClears, k.AppendPrefix(nil)), appendClears(nil, differ, theirs))
+}
+
+// EndClears follows the last of the cut's deferred clears: the keys that only
+// this replica has some of differ too.
+func (in *Install) EndClears(tx Tx) error {
+	var mine []crdt.Key
+	for k := range in.p.dead {
+		_, found, err := tx.Staged(in.p.ID, stageKey(stagedClears, k.AppendPrefix(nil)))
+		if err != nil {
+			return err
+		}
+		if !found {
+			mine = append(mine, k)
+		}
+	}
+	slices.SortFunc(mine, func(a, b crdt.Key) int { return a.Row().Compare(b.Row()) })
+	for _, k := range mine {
+		if err := in.CompareClears(tx, k, dvv.Clock{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CompareSums compares leaves from the given one on with those of the cut.
+func (in *Install) CompareSums(mine *merkle.Tree, first int, theirs []merkle.Sum) {
+	for i, sum := range theirs {
+		if leaf := first + i; mine.Leaf(leaf) != sum {
+			in.leaves[leaf/8] |= 1 << (leaf % 8)
+		}
+	}
+}
+
+// Wanted tells which rows of the cut must be staged.
+func (in *Install) Wanted() Wanted {
+	w := Wanted{All: in.all || len(in.keys) > MaxWantedKeys}
+	if w.All {
+		in.all = true // of what is staged, nothing is left out
+		return w
+	}
+	if slices.ContainsFunc(in.leaves, func(b byte) bool { return b != 0 }) {
+		w.Leaves = bytes.Clone(in.leaves)
+	}
+	for k := range in.keys {
+		w.Keys = append(w.Keys, k)
+	}
+	slices.SortFunc(w.Keys, func(a, b crdt.Key) int { return a.Row().Compare(b.Row()) })
+	return w
+}
+
+// IsEmpty tells whether no row is wanted.
+func (w Wanted) IsEmpty() bool { return !w.All && len(w.Leaves) == 0 && len(w.Keys) == 0 }
+
+// Wants tells whether a row must be staged and joined: it lies in an unequal
+// leaf, or its key's deferred clears differ.
+func (in *Install) Wants(a crdt.Address) bool {
+	return in.all || in.keys[a.Key] || in.size > 0 && bit(in.leaves, LeafOf(in.key, a, in.size))
+}
+
+func bit(b []byte, i int) bool { return b[i/8]&(1<<(i%8)) != 0 }
 
 // Stage is step (c) for one row of the cut. Nothing touches the replica's rows.
-func (in *Install) Stage(a crdt.Address, r crdt.Row) { in.staged[a] = r }
+func (in *Install) Stage(tx Tx, a crdt.Address, r crdt.Row) error {
+	return tx.Stage(in.p.ID, stageKey(stagedRow, a.AppendBinary(nil)), crdt.AppendRow(nil, r))
+}
+
+// StageOperation stages what the source remembered of an operation.
+func (in *Install) StageOperation(tx Tx, m *crdt.Remembered) error {
+	return tx.Stage(in.p.ID, operationKey(m.Op), crdt.AppendRemembered(nil, m))
+}
 
 // Abort gives the snapshot up and releases what was held: the groups are
-// returned to be applied as if they had just arrived.
+// returned to be applied as if they had just arrived. The stage is left to
+// [Tx.DropStaged]. What is being promoted in pieces cannot be given up.
 func (in *Install) Abort() []crdt.Group {
+	if in.marked {
+		panic(fmt.Sprintf("replica: abort of a promotion of partition %d that has begun", in.p.ID))
+	}
 	in.p.Counts.Aborted++
 	return in.p.release()
 }
 
 func (p *Partition) release() []crdt.Group {
 	held := p.held
-	p.held, p.awaited, p.vouched = nil, dvv.Clock{}, dvv.Clock{}
+	p.held, p.heldBytes, p.awaited = nil, 0, dvv.Clock{}
 	p.Counts.Released += uint64(len(held))
 	return held
 }
 
-// Promote is step (d), in one transaction: every row of the unequal leaves,
-// those that only one side has included, is joined under the cut's whole clock;
-// the clock takes in the cut's; what it now covers leaves the deferred lists, in
-// untouched rows too. The held groups are returned, to be applied in the same
-// transaction; voids are the operations that turned out to be applied twice.
-func (in *Install) Promote(tx Tx) (held []crdt.Group, voids map[crdt.Operation][]dvv.Dot, err error) {
-	p := in.p
-	rows, err := in.touched(tx)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, a := range rows {
-		before, err := tx.Row(p.ID, a)
-		if err != nil {
-			return nil, nil, fmt.Errorf("promote %v: %w", a, err)
-		}
-		after, collisions := crdt.Join(
-			crdt.Side{Row: before, Clock: p.clock, Dead: p.dead[a.Key]},
-			crdt.Side{Row: in.staged[a], Clock: in.cut.Clock, Dead: in.cut.Dead[a.Key]},
-		)
-		p.Counts.Collisions += uint64(collisions)
-		if err := tx.PutRow(p.ID, a, before, after); err != nil {
-			return nil, nil, fmt.Errorf("promote %v: %w", a, err)
-		}
-	}
-	p.fresh.Join(in.cut.Clock.Minus(p.clock))
-	p.clock.Join(in.cut.Clock)
-	for k, c := range in.cut.Dead {
-		both := c.Clone()
-		both.Join(p.dead[k])
-		if err := p.putDead(tx, k, p.dead[k], both.Minus(p.clock)); err != nil {
-			return nil, nil, err
-		}
-	}
-	if voids, err = p.adopt(tx, in.cut.Remembered); err != nil {
-		return nil, nil, err
-	}
-	p.Counts.Promoted++
-	return p.release(), voids, nil
-}
+// What is held while a snapshot is staged, at most; what comes beyond is dropped,
+// and its sender, which is not told that it is durable, sends it again.
+const (
+	maxHeld      = 1 << 10
+	maxHeldBytes = 1 << 20
+)
 
-// touched lists the rows to join: those staged, and the replica's own in the
-// same leaves and keys.
-func (in *Install) touched(v View) ([]crdt.Address, error) {
-	var rows []crdt.Address
-	for a := range in.staged {
-		rows = append(rows, a)
+func (p *Partition) hold(g *crdt.Group) {
+	size := g.Bytes()
+	if len(p.held) >= maxHeld || p.heldBytes+size > maxHeldBytes {
+		p.Counts.Unheld++
+		return
 	}
-	err := v.AllRows(in.p.ID, func(a crdt.Address, _ crdt.Row) bool {
-		if _, staged := in.staged[a]; !staged && in.Wants(a) {
-			rows = append(rows, a)
-		}
-		return true
-	})
-	slices.SortFunc(rows, crdt.Address.Compare)
-	return rows, err
-}
-
-func (p *Partition) adopt(tx Tx, theirs []crdt.Remembered) (map[crdt.Operation][]dvv.Dot, error) {
-	voids := map[crdt.Operation][]dvv.Dot{}
-	for _, o := range theirs {
-		m, _, err := p.recall(tx, o.Op)
-		if err != nil {
-			return nil, err
-		}
-		if v := m.Join(o); len(v) > 0 {
-			voids[o.Op] = v
-		}
-		if err := tx.PutRemembered(p.ID, &m); err != nil {
-			return nil, err
-		}
+	if slices.ContainsFunc(p.held, func(h crdt.Group) bool { return h.Dot(0) == g.Dot(0) }) {
+		return
 	}
-	return voids, nil
+	p.held = append(p.held, *g)
+	p.heldBytes += size
+	p.Counts.Held++
 }

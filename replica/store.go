@@ -22,8 +22,9 @@ type View interface {
 	// Rows calls fn for each row of the key whose field is at least from, in byte
 	// order of fields, until fn returns false.
 	Rows(p int, k crdt.Key, from string, fn func(field string, r crdt.Row) bool) error
-	// AllRows calls fn for each row in the order of address bytes.
-	AllRows(p int, fn func(crdt.Address, crdt.Row) bool) error
+	// AllRows calls fn for each row in the order of address bytes, from the first
+	// whose address bytes are at least from; nil begins at the start.
+	AllRows(p int, from []byte, fn func(crdt.Address, crdt.Row) bool) error
 
 	// Dead returns the dots deferred at a key by clears, empty when none.
 	Dead(p int, k crdt.Key) (dvv.Clock, error)
@@ -41,8 +42,44 @@ type View interface {
 
 	// Remembered returns what is known of an operation.
 	Remembered(p int, op crdt.Operation) (m crdt.Remembered, found bool, err error)
-	// AllRemembered calls fn for each remembered operation, in order.
-	AllRemembered(p int, fn func(crdt.Remembered) bool) error
+	// AllRemembered calls fn for each remembered operation from the given one on,
+	// that one included, ordered by time of issue, client and sequence. The zero
+	// operation begins at the start.
+	AllRemembered(p int, from crdt.Operation, fn func(crdt.Remembered) bool) error
+
+	// Mark returns the partition's durable marks, false when none were put. ready: it
+	// has been ready here, holding all that the other owners had. promoting: a
+	// snapshot is being promoted in pieces, and rows and clock do not fit until that
+	// is done. A partition without a clock may have marks.
+	Mark(p int) (ready, promoting bool, err error)
+	// Tree returns the bytes of the tree that was last put, nil when there is none.
+	Tree(p int) ([]byte, error)
+	// Staged returns a record of a snapshot on its way in.
+	Staged(p int, key []byte) (value []byte, found bool, err error)
+	// AllStaged calls fn for the staged records whose keys are at least from, in
+	// byte order, until fn returns false.
+	AllStaged(p int, from []byte, fn func(key, value []byte) bool) error
+	// Tally tells how many groups a partition logs, how many bytes they take as [Log]
+	// counts them, and how many operations it remembers, as of the last commit. It
+	// costs no reading.
+	Tally(p int) (groups, logBytes, operations int64)
+}
+
+// Damage is implemented by errors about stored records that fail their checksum
+// or cannot be read. Such a record is never returned. What a walk meets of it is
+// skipped and reported when the walk is over, so that one record does not hide
+// the others: a walk's error that is a Damage means that fn saw all the rest.
+type Damage interface {
+	error
+	// Record returns the part of the store ("clocks", "rows", "dead", "deferred",
+	// "log", "remembered", "marks", "trees", "staged") and the record's partition and
+	// key as they are stored: of a row its address bytes; of a logged group its actor
+	// and last sequence, 8 bytes each; of an operation issue time, client and
+	// sequence. Both may themselves be damaged, so all that is known is that
+	// something lay between the record's neighbours: a look-up that finds nothing
+	// right beside such a record tells of it too. Damage below the records is of no
+	// part, and partition -1.
+	Record() (part string, partition int, key []byte)
 }
 
 // A Tx is the shard's single writer: it reads what it wrote itself, and all it
@@ -62,6 +99,21 @@ type Tx interface {
 	DeleteGroup(p int, g *crdt.Group) error
 	PutRemembered(p int, m *crdt.Remembered) error
 	DeleteRemembered(p int, op crdt.Operation) error
-	// Drop removes everything of a partition.
+	// PutMark replaces the partition's marks; two false ones remove them.
+	PutMark(p int, ready, promoting bool) error
+	// PutTree keeps the bytes of a tree; nil removes them.
+	PutTree(p int, b []byte) error
+	// Stage keeps a record of a snapshot on its way in, aside from everything else.
+	Stage(p int, key, value []byte) error
+	// DropStaged removes the partition's staged records, limit of them at most, and
+	// tells whether there are more.
+	DropStaged(p int, limit int) (more bool, err error)
+	// ReplaceRow replaces a row whatever is stored of it, damaged or not, and
+	// rebuilds what the index of deferred dots says of it.
+	ReplaceRow(p int, a crdt.Address, after crdt.Row) error
+	// Purge removes a damaged record, named as [Damage] names it: its key may be the
+	// damaged part of it. A record that is whole stays.
+	Purge(part string, p int, key []byte) error
+	// Drop removes everything of a partition, its marks, tree and staged records too.
 	Drop(p int) error
 }

@@ -33,7 +33,7 @@ func (w *world) receive(i int) {
 	} else {
 		w.tally.Duplicates++
 	}
-	if !p.to.down && w.rng.IntN(20) < 17 {
+	if !p.to.down && !p.to.inPieces() && w.rng.IntN(20) < 17 {
 		w.commit(p.to, func(tx replica.Tx) { w.apply(p.to, tx, p.g) })
 	}
 }
@@ -43,9 +43,11 @@ func (w *world) step() {
 	for _, n := range w.nodes {
 		if n.install != nil && w.rng.IntN(3) == 0 {
 			switch o := w.rng.IntN(20); {
+			case o == 0 && n.inPieces():
+				w.crashInPieces(n)
 			case o == 0:
 				w.abort(n)
-			case o < 7 && !n.down:
+			case o < 7 && !n.down && !n.inPieces():
 				w.deliverTo(n)
 			default:
 				w.advance(n)
@@ -126,7 +128,7 @@ func (w *world) reconcile() {
 	for _, n := range w.nodes {
 		n.down = false
 		for n.install != nil {
-			if w.rng.IntN(10) == 0 {
+			if w.rng.IntN(10) == 0 && !n.inPieces() {
 				w.abort(n)
 			} else {
 				w.advance(n)
@@ -144,6 +146,8 @@ func (w *world) reconcile() {
 				w.begin(n, from)
 				for n.install != nil {
 					switch o := w.rng.IntN(20); {
+					case o == 0 && round < 5 && n.inPieces():
+						w.crashInPieces(n)
 					case o == 0 && round < 5:
 						w.abort(n)
 					case o < 8:

@@ -1,12 +1,13 @@
 package replica_test
 
 import (
+	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 	"github.com/cartwheel-db/cartwheel/replica/replicatest"
 )
 
@@ -41,15 +42,13 @@ func (w *world) begin(n, from *node) {
 	v := from.durable.View()
 	stale := n.store.View()
 	w.catchUp(n, from)
-	cut, err := replica.TakeCut(v, partition)
-	w.check(err, "cut of %s", from.name)
-	theirs, err := replica.Tree(v, partition, hashKey, leaves)
-	w.check(err, "tree of %s", from.name)
 	if !w.earlyLeaf {
 		stale = n.store.View()
 	}
-	in, err := n.p.Compare(stale, cut, theirs, hashKey)
-	w.check(err, "compare %s with %s", n.name, from.name)
+	clock, _, err := v.Clock(partition)
+	w.check(err, "clock of %s", from.name)
+	in := n.p.Await(clock, hashKey, leaves)
+	w.commit(n, func(tx replica.Tx) { w.check(compare(in, tx, stale, v), "compare %s with %s", n.name, from.name) })
 	if w.rowLeaf {
 		in.IgnoreKeys()
 	}
@@ -57,7 +56,7 @@ func (w *world) begin(n, from *node) {
 		n.p.StopHolding()
 	}
 	n.install = &install{Install: in, from: from, view: v}
-	err = v.AllRows(partition, func(a crdt.Address, _ crdt.Row) bool {
+	err = v.AllRows(partition, nil, func(a crdt.Address, _ crdt.Row) bool {
 		if in.Wants(a) {
 			n.install.rows = append(n.install.rows, a)
 		}
@@ -68,7 +67,7 @@ func (w *world) begin(n, from *node) {
 		r := n.install.rows
 		r[i], r[j] = r[j], r[i]
 	})
-	w.note("%s stages %d rows of %s at %v", n.name, len(n.install.rows), from.name, cut.Clock)
+	w.note("%s stages %d rows of %s at %v", n.name, len(n.install.rows), from.name, clock)
 }
 
 // advance stages another row, or promotes when none is left.
@@ -79,31 +78,72 @@ func (w *world) advance(n *node) {
 		in.rows = in.rows[1:]
 		r, err := in.view.Row(partition, a)
 		w.check(err, "row %v of %s", a, in.from.name)
-		in.Stage(a, r)
+		w.commit(n, func(tx replica.Tx) { w.check(in.Stage(tx, a, r), "stage %v", a) })
 		return
 	}
-	n.install = nil
+	limit := 1 << 20
+	if in.pieces || w.rng.IntN(2) == 0 {
+		limit = 1
+	}
 	w.commit(n, func(tx replica.Tx) {
 		promote := tx
 		if w.sourceOnly {
 			promote = blind{tx}
 		}
-		held, voids, err := in.Promote(promote)
+		held, done, err := in.Promote(promote, limit, w.now, func(op crdt.Operation, dots []dvv.Dot) error {
+			w.void(n, tx, op, dots)
+			return nil
+		})
 		w.check(err, "promote at %s", n.name)
-		w.note("%s promotes, %d held, voids %v", n.name, len(held), voids)
-		ops := make([]crdt.Operation, 0, len(voids))
-		for op := range voids {
-			ops = append(ops, op)
-		}
-		slices.SortFunc(ops, crdt.Operation.Compare)
-		for _, op := range ops {
-			w.void(n, tx, op, voids[op])
+		w.note("%s promotes, done %t, %d held", n.name, done, len(held))
+		if in.pieces = !done; done {
+			n.install = nil
 		}
 		for i := range held {
 			w.apply(n, tx, &held[i])
 		}
 	})
-	w.checkRows(n)
+	if n.install == nil {
+		w.dropStage(n)
+		w.checkRows(n)
+	}
+}
+
+// crashInPieces lets a node crash in the middle of a promotion: it goes on with
+// it, or never began, if that was not durable.
+func (w *world) crashInPieces(n *node) {
+	if w.rng.IntN(3) > 0 {
+		n.durable = n.store.Clone()
+	}
+	w.note("%s crashes", n.name)
+	w.tally.Crashes++
+	w.open(n, n.durable.Clone())
+}
+
+// compare is step (b): what of the cut is no row is staged, and leaves are
+// compared.
+func compare(in *replica.Install, tx replica.Tx, mine, cut replica.View) error {
+	var failed error
+	walk := cut.AllDead(partition, func(k crdt.Key, dots dvv.Clock) bool {
+		failed = in.CompareClears(tx, k, dots)
+		return failed == nil
+	})
+	if err := errors.Join(walk, failed, in.EndClears(tx)); err != nil {
+		return err
+	}
+	walk = cut.AllRemembered(partition, crdt.Operation{}, func(m crdt.Remembered) bool {
+		failed = in.StageOperation(tx, &m)
+		return failed == nil
+	})
+	ours, err := replica.Tree(mine, partition, hashKey, leaves)
+	theirs, err2 := replica.Tree(cut, partition, hashKey, leaves)
+	if err := errors.Join(walk, failed, err, err2); err != nil {
+		return err
+	}
+	for leaf := range leaves {
+		in.CompareSums(ours, leaf, []merkle.Sum{theirs.Leaf(leaf)})
+	}
+	return nil
 }
 
 // abort gives a snapshot up half way: what was held arrives now.
@@ -117,6 +157,7 @@ func (w *world) abort(n *node) {
 			w.apply(n, tx, &held[i])
 		}
 	})
+	w.dropStage(n)
 	w.checkRows(n)
 }
 
@@ -156,7 +197,7 @@ func (w *world) some(store *replicatest.MemStore) (dots dvv.Clock) {
 func (w *world) trim(n *node, stable dvv.Clock) {
 	for _, store := range []*replicatest.MemStore{n.store, n.durable} {
 		tx := store.Begin()
-		gone, err := n.p.Trim(tx, stable)
+		gone, _, err := n.p.Trim(tx, stable, 1<<30)
 		w.check(err, "trim %s", n.name)
 		w.check(tx.Commit(), "trim %s", n.name)
 		w.tally.Trimmed += gone
@@ -168,7 +209,7 @@ func (w *world) trim(n *node, stable dvv.Clock) {
 func (w *world) forgetOps(n *node, stable dvv.Clock) {
 	tx := n.store.Begin()
 	var gone []crdt.Operation
-	err := tx.AllRemembered(partition, func(m crdt.Remembered) bool {
+	err := tx.AllRemembered(partition, crdt.Operation{}, func(m crdt.Remembered) bool {
 		ok := w.now-m.Op.Issued > window
 		if w.forget == "heard" {
 			for i := range m.Events {

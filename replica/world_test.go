@@ -71,10 +71,13 @@ type node struct {
 // be staged.
 type install struct {
 	*replica.Install
-	from *node
-	view replica.View
-	rows []crdt.Address
+	from   *node // nil after a crash
+	view   replica.View
+	rows   []crdt.Address
+	pieces bool // it is being promoted in pieces: nothing else may happen to the node
 }
+
+func (n *node) inPieces() bool { return n.install != nil && n.install.pieces }
 
 type packet struct {
 	to *node
@@ -94,6 +97,7 @@ type tally struct {
 	EarlyResets, Retries, Recognised      int
 	Clears, HiddenTwice, Crashes, Wipes   int
 	Forgotten, Voided, Duplicates         int
+	Resumed                               int
 }
 
 func (t *tally) add(o tally) {
@@ -113,6 +117,7 @@ func (t *tally) add(o tally) {
 	t.Forgotten += o.Forgotten
 	t.Voided += o.Voided
 	t.Duplicates += o.Duplicates
+	t.Resumed += o.Resumed
 }
 
 // world is three owners and two fallbacks of one partition, a network that
@@ -180,6 +185,23 @@ func (w *world) open(n *node, store *replicatest.MemStore) {
 	p, err := replica.Load(store.View(), partition)
 	w.check(err, "load %s", n.name)
 	n.p = p
+	if _, promoting, err := store.View().Mark(partition); promoting {
+		w.check(err, "marks of %s", n.name)
+		in, err := p.ResumeInstall(store.View(), hashKey)
+		w.check(err, "resume at %s", n.name)
+		n.install = &install{Install: in, pieces: true}
+		w.tally.Resumed++
+		w.note("%s goes on promoting", n.name)
+		return
+	}
+	w.dropStage(n)
+}
+
+// dropStage removes what an install left behind.
+func (w *world) dropStage(n *node) {
+	tx := n.store.Begin()
+	more, err := tx.DropStaged(partition, 1000)
+	w.check(errors.Join(err, tx.Commit()), "drop the stage of %s, more: %t", n.name, more)
 }
 
 // forgetful is the mutant "nodefer": what was killed before it arrived is not
@@ -194,7 +216,7 @@ func (f forgetful) PutRow(p int, a crdt.Address, before, after crdt.Row) error {
 // blind is the mutant "sourceonly": the receiver overlooks its own rows.
 type blind struct{ replica.Tx }
 
-func (blind) AllRows(int, func(crdt.Address, crdt.Row) bool) error { return nil }
+func (blind) AllRows(int, []byte, func(crdt.Address, crdt.Row) bool) error { return nil }
 
 // commit runs steps in one transaction of a node.
 func (w *world) commit(n *node, steps func(tx replica.Tx)) {
@@ -206,7 +228,9 @@ func (w *world) commit(n *node, steps func(tx replica.Tx)) {
 	steps(tx)
 	w.check(n.p.Save(tx), "save %s", n.name)
 	w.check(mem.Commit(), "commit %s", n.name)
-	w.checkBounds(n)
+	if !n.inPieces() {
+		w.checkBounds(n)
+	}
 }
 
 // checkBounds holds a replica to what is true after every commit: live dots lie
@@ -219,7 +243,7 @@ func (w *world) checkBounds(n *node) {
 		err = fmt.Errorf("stored clock %v, in memory %v", clock, n.p.Clock())
 	}
 	w.check(err, "clock of %s", n.name)
-	walk := v.AllRows(partition, func(a crdt.Address, r crdt.Row) bool {
+	walk := v.AllRows(partition, nil, func(a crdt.Address, r crdt.Row) bool {
 		for _, l := range r.Live {
 			if !clock.Contains(l.Dot) {
 				err = fmt.Errorf("%v of %v is live outside the clock %v", l.Dot, a, clock)
@@ -295,7 +319,7 @@ func (w *world) pick() *node { return w.nodes[w.rng.IntN(len(w.nodes))] }
 
 func (w *world) up() *node {
 	for range 20 {
-		if n := w.pick(); !n.down {
+		if n := w.pick(); !n.down && !n.inPieces() {
 			return n
 		}
 	}

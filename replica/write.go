@@ -48,7 +48,7 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 		s.enqueue(m.bytes(), func(c *commit) error { return s.fillWrite(c, wr, nil) })
 		return
 	}
-	s.read(q, s.cfg.R, deadline, func(r Result) {
+	s.read(&read{q: q, session: m.Session, deadline: deadline, done: func(r Result) {
 		if r.Failure != nil {
 			f := *r.Failure
 			f.Text = fmt.Sprintf("%v: nothing was written, because what it would remove could not be read: %s", &m, f.Text)
@@ -57,7 +57,7 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 		}
 		wr.result.Degraded = r.Degraded
 		s.enqueue(m.bytes(), func(c *commit) error { return s.fillWrite(c, wr, r.Merged) })
-	})
+	}}, s.cfg.R)
 }
 
 func (s *Shard) finish(w *write, f *Failure) {
@@ -81,6 +81,10 @@ func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
 		s.finish(w, &Failure{Reason: DeadlinePast, Text: fmt.Sprintf("%v: the deadline passed while it waited; nothing was done", &w.m)})
 		return nil
 	}
+	if s.age(&w.m) > s.cfg.OpWindow { // it may be forgotten already that this was done
+		s.finish(w, s.expired(&w.m))
+		return nil
+	}
 	active := s.ring.Active(w.part, s.usable)
 	if len(active) < w.w {
 		s.finish(w, &Failure{Reason: NoQuorum, Needed: w.w, Got: len(active),
@@ -88,6 +92,9 @@ func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
 		return nil
 	}
 	p, err := c.part(w.part)
+	if unusable(err) {
+		s.finish(w, &Failure{Reason: Internal, Text: fmt.Sprintf("%v: %v; nothing was done", &w.m, err)})
+	}
 	if err != nil {
 		return err
 	}
@@ -102,6 +109,7 @@ func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
 		return nil
 	}
 	w.result.Wrote = true
+	w.result.Minted.AddRange(group.Actor, group.First, group.Dot(len(group.Events)-1).Seq)
 	for i := range group.Events {
 		if group.Events[i].Payload != nil {
 			w.result.Context.Add(group.Dot(i))
@@ -125,6 +133,12 @@ func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
 func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Group, again bool, err error) {
 	if !w.m.Op.IsZero() {
 		m, found, err := c.tx.Remembered(p.ID, w.m.Op)
+		if p.spares(err) {
+			if p.doubts(err, w.m.Op) {
+				return crdt.Group{}, true, s.doubtful(w, err)
+			}
+			err = nil
+		}
 		if err != nil {
 			return crdt.Group{}, false, err
 		}
@@ -140,6 +154,9 @@ func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Gro
 		return crdt.Group{}, false, nil
 	case errors.Is(err, ErrContextTooWide), errors.Is(err, ErrTooManySiblings):
 		s.finish(w, &Failure{Reason: Invalid, Text: fmt.Sprintf("%v: %v; nothing was written", &w.m, err)})
+		return crdt.Group{}, false, nil
+	case p.spares(err):
+		s.finish(w, &Failure{Reason: Internal, Text: fmt.Sprintf("%v: a row it would change is damaged at %v, and fetched again from another owner: %v; nothing was done", &w.m, s.cfg.Self, err)})
 		return crdt.Group{}, false, nil
 	case err != nil:
 		return crdt.Group{}, false, err
@@ -162,20 +179,40 @@ func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Gr
 		return crdt.Group{}, true, nil
 	}
 	g, logged, err := c.tx.Group(p.ID, m.Dots[0])
+	if p.spares(err) {
+		return crdt.Group{}, true, s.doubtful(w, err)
+	}
 	if err != nil {
 		return crdt.Group{}, true, err
 	}
 	if logged {
 		return g, true, nil
 	}
-	// Trimmed from the log: every owner holds it durably. The context is named only
-	// where it is known for sure which dots were minted.
+	// It left the log. Mostly every owner holds it durably; but a log over its cap is
+	// cut, and after a restart nobody knows yet.
+	if !coversAll(s.stable(p), &m) {
+		s.finish(w, &Failure{Reason: NoQuorum, Needed: w.w, Unknown: true,
+			Text: fmt.Sprintf("%v: it was applied before, and which replicas hold it durably is not known at %v now", &w.m, s.cfg.Self)})
+		return crdt.Group{}, true, nil
+	}
+	// The context is named only where it is known for sure which dots were minted.
 	w.result.Wrote, w.result.Answer = true, m.Answer
+	for _, d := range m.Dots {
+		w.result.Minted.Add(d) // the first of each group, and groups come whole
+	}
 	if d := m.Dots[0]; len(m.Dots) == 1 && m.Events > 0 {
 		w.result.Context.AddRange(d.Actor, d.Seq, d.Seq+uint64(m.Events)-1)
 	}
 	c.then = append(c.then, func(err error) { s.finish(w, s.storeFailure(w, err)) })
 	return crdt.Group{}, true, nil
+}
+
+// doubtful refuses a mutation that was applied before, as a damaged record says
+// that nobody can read: another coordinator may know more.
+func (s *Shard) doubtful(w *write, damage error) error {
+	s.finish(w, &Failure{Reason: Internal, Unknown: true,
+		Text: fmt.Sprintf("%v: it may have been applied before, and what %v knew of it is damaged: %v; the outcome is unknown", &w.m, s.cfg.Self, damage)})
+	return nil
 }
 
 // replicate sends a write's group to the active list and starts counting.

@@ -30,11 +30,14 @@ const (
 var kindNames = [...]string{
 	kindReplicate: "replicate", kindAcked: "acked", kindForward: "forward", kindForwarded: "forwarded",
 	kindAsking: "asking", kindAnswered: "answered", kindDigest: "digest", kindCatchUp: "catch-up",
-	kindEvents: "events", kindOffer: "offer", kindCoverage: "coverage", kindNudge: "nudge",
+	kindEvents: "events", kindOffer: "offer", kindCoverage: "coverage", kindNudge: "nudge", kindSounding: "sounding", kindSounded: "sounded",
+	kindTreeRoots: "tree roots", kindTreeVerdicts: "tree verdicts", kindTreeBranch: "tree branch",
+	kindRowPrints: "row prints", kindRowsApart: "rows apart", kindRowsMend: "rows mend",
+	kindFetch: "fetch", kindFetched: "fetched",
 }
 
 func (k kind) String() string {
-	if k >= kindReplicate && int(k) < len(kindNames) {
+	if int(k) < len(kindNames) && kindNames[k] != "" {
 		return kindNames[k]
 	}
 	return fmt.Sprintf("kind %d", byte(k))
@@ -83,6 +86,26 @@ func Append(b []byte, m replica.Message) []byte {
 		return appendCoverage(begin(b, kindCoverage, clockSize(m.Clock)), m)
 	case replica.Nudge:
 		return appendNudge(begin(b, kindNudge, 0), m)
+	case replica.Sounding:
+		return appendSounding(begin(b, kindSounding, soundingSize(m)), m)
+	case replica.Sounded:
+		return appendSounded(begin(b, kindSounded, soundedSize(m)), m)
+	case replica.TreeRoots:
+		return appendTreeRoots(begin(b, kindTreeRoots, treeRootsSize(m)), m)
+	case replica.TreeVerdicts:
+		return appendTreeVerdicts(begin(b, kindTreeVerdicts, treeVerdictsSize(m)), m)
+	case replica.TreeBranch:
+		return appendTreeBranch(begin(b, kindTreeBranch, 21*len(m.Step.Indices)), m)
+	case replica.RowPrints:
+		return appendRowPrints(begin(b, kindRowPrints, 3*len(m.Leaves)+27*len(m.Rows)), m)
+	case replica.RowsApart:
+		return appendRowsApart(begin(b, kindRowsApart, addressedSize(m.Rows)+9*len(m.Wanted)), m)
+	case replica.RowsMend:
+		return appendRowsMend(begin(b, kindRowsMend, addressedSize(m.Rows)), m)
+	case replica.Fetch:
+		return appendFetch(begin(b, kindFetch, fetchSize(m)), m)
+	case replica.Fetched:
+		return appendFetched(begin(b, kindFetched, fetchedSize(m)), m)
 	default:
 		panic(fmt.Sprintf("peer: a message of type %T has no encoding", m))
 	}
@@ -132,6 +155,26 @@ func readMessage(r *pack.Reader, k kind) replica.Message {
 		return readCoverage(r)
 	case kindNudge:
 		return readNudge(r)
+	case kindSounding:
+		return readSounding(r)
+	case kindSounded:
+		return readSounded(r)
+	case kindTreeRoots:
+		return readTreeRoots(r)
+	case kindTreeVerdicts:
+		return readTreeVerdicts(r)
+	case kindTreeBranch:
+		return readTreeBranch(r)
+	case kindRowPrints:
+		return readRowPrints(r)
+	case kindRowsApart:
+		return readRowsApart(r)
+	case kindRowsMend:
+		return readRowsMend(r)
+	case kindFetch:
+		return readFetch(r)
+	case kindFetched:
+		return readFetched(r)
 	default:
 		r.Fail("no message is of this kind")
 		return nil

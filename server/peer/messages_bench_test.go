@@ -28,7 +28,7 @@ func adds() replica.Replicate {
 
 // page is what a replica answers about 20 members of a set, under the clock of five openings.
 func page() replica.Answered {
-	m := replica.Answered{ID: 1 << 20, Owner: true}
+	m := replica.Answered{ID: 1 << 20, Ready: true}
 	for a := range dvv.Actor(5) {
 		m.Answer.Clock.AddRange(a*0x9e3779b97f4a7c15, 1, 5000)
 	}

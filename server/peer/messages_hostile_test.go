@@ -60,7 +60,7 @@ var hostileMessages = []struct {
 	{"rows of two types", answering("a", milkRow(), "b", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: countVisit().Events[0].Payload}}}), "payload of entry in a set"},
 	{"a payload of no kind", answering("a", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: crdt.Payload{77}}}}), "payload of kind(77) in a set"},
 	{"payloads without a type", typeless(), "1 live payloads in rows of type(0)"},
-	{"a type without payloads", []byte{6, 0, 0xc2, 0xc2, 0xc4, 1, 0, 0xc4, 1, 0, 1, 0x90, 0xc2}, "0 live payloads in rows of set"},
+	{"a type without payloads", []byte{6, 0, 0xc2, 0xc2, 0xc2, 0, 0, 0x90, 0xc4, 1, 0, 0xc4, 1, 0, 1, 0x90, 0xc2}, "0 live payloads in rows of set"},
 	{"more rows than one page has", answeringMany(1001), "1001 rows, limit 1000"},
 	{"a short fingerprint", append([]byte{7, 0x91, 1, 0xc4, 15}, make([]byte, 16)...), "fingerprint of 15 bytes"},
 	{"a clock cut short", []byte{8, 1, 0xc4, 1, 5, 0xc2}, "actors do not fit"},

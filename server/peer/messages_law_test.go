@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"testing"
@@ -31,12 +32,16 @@ func TestEveryMessageReadsBackAndNoneIsCutOrPadded(t *testing.T) {
 			return replica.Forwarded{ID: d.uint(), Result: d.result()}
 		}},
 		{"asking", func(d draw) replica.Message {
-			return replica.Asking{ID: d.uint(), Partition: d.partition(), Query: d.query()}
+			m := replica.Asking{ID: d.uint(), Partition: d.partition(), Query: d.query(), MaxStale: int64(d.below(1 << 40)), Hashed: d.bool()}
+			if m.Hashed {
+				m.Hash = d.clock().Fingerprint()
+			}
+			return m
 		}},
 		{"answered", func(d draw) replica.Message {
-			m := replica.Answered{ID: d.uint(), Owner: d.bool(), Failed: d.bool()}
+			m := replica.Answered{ID: d.uint(), Ready: d.bool(), Failed: d.bool()}
 			if !m.Failed {
-				m.Answer = d.answer()
+				m.Answer, m.Same, m.Staleness = d.answer(), d.bool(), d.staleness()
 			}
 			return m
 		}},
@@ -54,6 +59,42 @@ func TestEveryMessageReadsBackAndNoneIsCutOrPadded(t *testing.T) {
 		{"offer", func(d draw) replica.Message { return replica.Offer{Partition: d.partition(), Ring: d.uint()} }},
 		{"coverage", func(d draw) replica.Message {
 			return replica.Coverage{Partition: d.partition(), Ring: d.uint(), Clock: d.clock()}
+		}},
+		{"sounding", func(d draw) replica.Message {
+			return replica.Sounding{ID: d.uint(), Batch: some3(d, func() replica.Shown {
+				e := replica.Shown{Partition: d.partition(), Print: d.clock().Fingerprint(), Open: d.bool()}
+				if e.Open {
+					e.Clock = d.clock()
+				}
+				return e
+			})}
+		}},
+		{"sounded", func(d draw) replica.Message {
+			return replica.Sounded{ID: d.uint(), Ring: d.uint(), Active: d.bool(), Batch: some3(d, func() replica.Depth {
+				e := replica.Depth{Partition: d.partition(), Same: d.bool(), Ready: d.bool(), Lost: d.bool()}
+				if !e.Same {
+					e.Clock = d.clock()
+				}
+				return e
+			})}
+		}},
+		{"fetch", func(d draw) replica.Message {
+			m := replica.Fetch{ID: d.uint(), Partition: d.partition()}
+			if m.From, m.Until = d.address().AppendBinary(nil), d.address().AppendBinary(nil); bytes.Compare(m.From, m.Until) >= 0 {
+				m.Until = nil
+			}
+			return m
+		}},
+		{"fetched", func(d draw) replica.Message {
+			if d.bool() {
+				return replica.Fetched{ID: d.uint(), Partition: d.partition(), Failed: true}
+			}
+			return replica.Fetched{ID: d.uint(), Partition: d.partition(), Clock: d.clock(),
+				Dead: some3(d, func() replica.FetchedDead { return replica.FetchedDead{Key: d.anyKey(), Dots: d.clock()} }),
+				Rows: some3(d, func() replica.AddressedRow {
+					a := d.address()
+					return replica.AddressedRow{Address: a, Row: d.row(a.Type)}
+				})}
 		}},
 		{"nudge", func(d draw) replica.Message { return replica.Nudge{Partition: d.partition(), From: "n" + d.node()} }},
 	} {
@@ -92,6 +133,12 @@ func (d draw) dot() dvv.Dot {
 	return dvv.Dot{Actor: d.actor(), Seq: rapid.OneOf(rapid.Uint64Range(1, 9), rapid.Uint64Min(1)).Draw(d.t, "seq")}
 }
 
+func (d draw) staleness() replica.Staleness {
+	s := replica.Staleness{Bound: int64(d.below(1<<40)) - 1, Reachable: int64(d.below(1<<40)) - 1, Missing: some3(d, d.node)}
+	slices.Sort(s.Missing)
+	return s
+}
+
 // some3 draws up to three things, nil for none.
 func some3[T any](d draw, one func() T) (all []T) {
 	for range d.below(4) {
@@ -124,6 +171,14 @@ func (d draw) key(types ...crdt.Type) crdt.Key {
 }
 
 func (d draw) anyKey() crdt.Key { return d.key(crdt.Set, crdt.Counter, crdt.Register, crdt.Blob) }
+
+func (d draw) address() crdt.Address {
+	k := d.anyKey()
+	if k.Type == crdt.Set {
+		return k.Member(d.member())
+	}
+	return k.Row()
+}
 
 func (d draw) member() string { return d.text(1, 300) }
 
@@ -198,7 +253,7 @@ func (d draw) group() crdt.Group {
 }
 
 func (d draw) mutation() replica.Mutation {
-	m := replica.Mutation{Op: d.operation(), Sum: d.uint(), Context: d.contextPtr()}
+	m := replica.Mutation{Op: d.operation(), Sum: d.uint(), Context: d.contextPtr(), Session: d.contextPtr()}
 	switch m.Verb = replica.Verb(1 + d.below(int(replica.Put))); m.Verb {
 	case replica.Update:
 		m.Key = d.key(crdt.Set)
@@ -220,7 +275,7 @@ func (d draw) mutation() replica.Mutation {
 }
 
 func (d draw) result() replica.Result {
-	r := replica.Result{Wrote: d.bool(), Context: d.clock(), Answer: d.int(), Coordinator: d.node(), Answers: d.below(9), Degraded: d.bool()}
+	r := replica.Result{Wrote: d.bool(), Context: d.clock(), Minted: d.clock(), Answer: d.int(), Coordinator: d.node(), Answers: d.below(9), Degraded: d.bool()}
 	if d.bool() {
 		r.Failure = &replica.Failure{
 			Reason: replica.Reason(1 + d.below(int(replica.Overflow))), Needed: d.below(300), Got: d.below(70000), Unknown: d.bool(), Text: d.text(0, 300),

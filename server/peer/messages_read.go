@@ -135,6 +135,10 @@ func readMutation(r *pack.Reader) replica.Mutation {
 		c := crdt.ReadClock(r)
 		m.Context = &c
 	}
+	if some(r, "session", 1) {
+		c := crdt.ReadClock(r)
+		m.Session = &c
+	}
 	if r.Err() == nil {
 		refuse(r, m.Check())
 	}
@@ -150,7 +154,7 @@ func readChange(r *pack.Reader) replica.Change {
 
 func readForwarded(r *pack.Reader) replica.Forwarded {
 	return replica.Forwarded{ID: r.Uint(), Result: replica.Result{
-		Failure: readFailure(r), Wrote: r.Bool(), Context: crdt.ReadClock(r), Answer: r.Int(),
+		Failure: readFailure(r), Wrote: r.Bool(), Context: crdt.ReadClock(r), Minted: crdt.ReadClock(r), Answer: r.Int(),
 		Coordinator: readNode(r), Answers: readCount(r), Degraded: r.Bool(),
 	}}
 }
@@ -178,6 +182,10 @@ func readAsking(r *pack.Reader) replica.Asking {
 			Prefix: r.String(crdt.MaxMember), After: r.String(crdt.MaxMember), Limit: int(r.UintMax(replica.MaxPage)),
 		}
 	}
+	m.MaxStale = int64(r.UintMax(math.MaxInt64))
+	if m.Hashed = some(r, "hash", 1); m.Hashed {
+		m.Hash = readPrint(r)
+	}
 	if r.Err() == nil {
 		refuse(r, m.Query.Check())
 	}
@@ -187,8 +195,9 @@ func readAsking(r *pack.Reader) replica.Asking {
 func readField(r *pack.Reader) string { return r.String(crdt.MaxMember) }
 
 func readAnswered(r *pack.Reader) replica.Answered {
-	m := replica.Answered{ID: r.Uint(), Owner: r.Bool(), Failed: r.Bool()}
+	m := replica.Answered{ID: r.Uint(), Ready: r.Bool(), Failed: r.Bool()}
 	if !m.Failed {
+		m.Same, m.Staleness = r.Bool(), readStaleness(r)
 		m.Answer = replica.Answer{Clock: crdt.ReadClock(r), Dead: crdt.ReadClock(r), Rows: readRows(r), More: r.Bool()}
 	}
 	return m
@@ -231,12 +240,15 @@ func readRows(r *pack.Reader) []replica.Found {
 
 func readDigest(r *pack.Reader) replica.Digest {
 	return replica.Digest{Batch: list(r, "fingerprints", minPrintBytes, unlimited, func(r *pack.Reader) replica.ClockPrint {
-		p := replica.ClockPrint{Partition: readPartition(r)}
-		if sum := r.Bytes(len(p.Print)); copy(p.Print[:], sum) != len(p.Print) {
-			r.Fail("fingerprint of %d bytes, want %d", len(sum), len(p.Print))
-		}
-		return p
+		return replica.ClockPrint{Partition: readPartition(r), Print: readPrint(r)}
 	})}
+}
+
+func readPrint(r *pack.Reader) (print [16]byte) {
+	if sum := r.Bytes(len(print)); copy(print[:], sum) != len(print) {
+		r.Fail("fingerprint of %d bytes, want %d", len(sum), len(print))
+	}
+	return print
 }
 
 func readCatchUp(r *pack.Reader) replica.CatchUp {

@@ -120,16 +120,20 @@ func appendMutation(b []byte, m *replica.Mutation) []byte {
 		b = pack.AppendBytes(pack.AppendUint(b, uint64(c.Expires)), c.Note)
 	}
 	b = pack.AppendInt(pack.AppendBytes(b, m.Value), m.Delta)
-	if m.Context == nil {
+	return appendMaybe(appendMaybe(b, m.Context), m.Session)
+}
+
+func appendMaybe(b []byte, c *dvv.Clock) []byte {
+	if c == nil {
 		return pack.AppendArray(b, 0)
 	}
-	return crdt.AppendClock(pack.AppendArray(b, 1), *m.Context)
+	return crdt.AppendClock(pack.AppendArray(b, 1), *c)
 }
 
 func appendForwarded(b []byte, m replica.Forwarded) []byte {
 	res := &m.Result
 	b = appendFailure(pack.AppendUint(b, m.ID), res.Failure)
-	b = crdt.AppendClock(pack.AppendBool(b, res.Wrote), res.Context)
+	b = crdt.AppendClock(crdt.AppendClock(pack.AppendBool(b, res.Wrote), res.Context), res.Minted)
 	b = pack.AppendString(pack.AppendInt(b, res.Answer), string(res.Coordinator))
 	return pack.AppendBool(appendCount(b, res.Answers), res.Degraded)
 }
@@ -149,19 +153,25 @@ func appendAsking(b []byte, m replica.Asking) []byte {
 	for _, f := range m.Query.Fields {
 		b = pack.AppendString(b, f)
 	}
-	s := m.Query.Span
-	if s == nil {
+	if s := m.Query.Span; s == nil {
+		b = pack.AppendArray(b, 0)
+	} else {
+		b = pack.AppendString(pack.AppendArray(b, 3), s.Prefix)
+		b = appendCount(pack.AppendString(b, s.After), s.Limit)
+	}
+	b = pack.AppendUint(b, uint64(max(0, m.MaxStale)))
+	if !m.Hashed {
 		return pack.AppendArray(b, 0)
 	}
-	b = pack.AppendString(pack.AppendArray(b, 3), s.Prefix)
-	return appendCount(pack.AppendString(b, s.After), s.Limit)
+	return pack.AppendBytes(pack.AppendArray(b, 1), m.Hash[:])
 }
 
 func appendAnswered(b []byte, m replica.Answered) []byte {
-	b = pack.AppendBool(pack.AppendBool(pack.AppendUint(b, m.ID), m.Owner), m.Failed)
+	b = pack.AppendBool(pack.AppendBool(pack.AppendUint(b, m.ID), m.Ready), m.Failed)
 	if m.Failed {
 		return b
 	}
+	b = appendStaleness(pack.AppendBool(b, m.Same), m.Staleness)
 	b = crdt.AppendClock(crdt.AppendClock(b, m.Answer.Clock), m.Answer.Dead)
 	b = pack.AppendArray(pack.AppendUint(b, uint64(rowsType(m.Answer.Rows))), len(m.Answer.Rows))
 	for i := range m.Answer.Rows {

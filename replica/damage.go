@@ -1,0 +1,490 @@
+package replica
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/ring"
+)
+
+// Damaged records (rule 9). Nothing here fails half-way because of one: what
+// meets a damaged record passes it over, notes it, and the rest of the
+// transaction goes on. What then becomes of it depends on its part:
+//
+//	rows                   damage_repair.go   another owner's row, and my logged events of it
+//	clocks, dead, marks    damage_wiped.go    the partition is a wiped store; peers fill it again
+//	log                    a gap, until every owner is known to hold the events
+//	remembered             a retry of it is refused as unknown until its window is closed
+//	deferred               the index is built again from the rows
+//	trees, staged          whoever reads them begins anew
+
+// Parts of a store, as [Damage] names them.
+const (
+	partClocks     = "clocks"
+	partRows       = "rows"
+	partDead       = "dead"
+	partDeferred   = "deferred"
+	partLog        = "log"
+	partRemembered = "remembered"
+	partMarks      = "marks"
+)
+
+// DamageStats counts damaged records, each once.
+type DamageStats struct {
+	DamagedRows       uint64
+	RepairedRows      uint64 // damaged rows that are whole again
+	DamagedLog        uint64 // groups that the log cannot give any more
+	DroppedLog        uint64 // of those: left the log, since every owner holds them
+	DamagedOperations uint64 // retries of these may count twice, or are refused as unknown
+	DamagedOthers     uint64 // clocks, deferred clears, indexes, marks, trees, staged rows
+	WipedPartitions   uint64 // partitions begun anew, because their clock or clears were damaged
+	Unrepairable      uint64 // times that a damaged record was asked for in vain from every owner
+}
+
+// record names a stored record, damaged as its name may be.
+type record struct {
+	part      string
+	partition int
+	key       string
+}
+
+func (r record) compare(o record) int {
+	if r.partition != o.partition {
+		return r.partition - o.partition
+	}
+	if c := strings.Compare(r.part, o.part); c != 0 {
+		return c
+	}
+	return strings.Compare(r.key, o.key)
+}
+
+func (r record) String() string {
+	switch r.part {
+	case partRows:
+		if a, err := crdt.DecodeAddress([]byte(r.key)); err == nil {
+			return fmt.Sprintf("row %v of partition %d", a, r.partition)
+		}
+	case partLog:
+		if len(r.key) == 16 {
+			return fmt.Sprintf("logged group that ends with %v in partition %d", r.dot(), r.partition)
+		}
+	}
+	return fmt.Sprintf("record %x in %s of partition %d", r.key, r.part, r.partition)
+}
+
+// dot is that of a logged group's last event.
+func (r record) dot() dvv.Dot {
+	if len(r.key) != 16 {
+		return dvv.Dot{}
+	}
+	b := []byte(r.key)
+	return dvv.Dot{Actor: dvv.Actor(binary.BigEndian.Uint64(b)), Seq: binary.BigEndian.Uint64(b[8:])}
+}
+
+// partDamage is what a replica knows of damaged records that it met.
+type partDamage struct {
+	wounds  []record // rows, until they are whole; sorted
+	torn    []record // logged groups, until they are dropped; sorted
+	noticed []record // what the shard has not taken note of yet
+}
+
+func insertRecord(list []record, r record) ([]record, bool) {
+	at, found := slices.BinarySearchFunc(list, r, record.compare)
+	if found {
+		return list, false
+	}
+	return slices.Insert(list, at, r), true
+}
+
+func deleteRecord(list []record, r record) []record {
+	if at, found := slices.BinarySearchFunc(list, r, record.compare); found {
+		return slices.Delete(list, at, at+1)
+	}
+	return list
+}
+
+// eachDamage calls fn for the damaged records that an error tells of. It returns
+// false when the error tells of anything else, or of damage below the records,
+// after which nothing of a store can be trusted.
+func eachDamage(err error, fn func(record)) (only bool) {
+	switch e := err.(type) {
+	case nil:
+		return false
+	case Damage:
+		part, partition, key := e.Record()
+		if partition < 0 {
+			return false
+		}
+		fn(record{part, partition, string(key)})
+		return true
+	case interface{ Unwrap() error }:
+		return eachDamage(e.Unwrap(), fn)
+	case interface{ Unwrap() []error }:
+		only = true
+		for _, err := range e.Unwrap() {
+			only = eachDamage(err, fn) && only
+		}
+		return only
+	}
+	return false
+}
+
+// spares tells whether an error is about damaged records alone, and notes them:
+// they are left alone, and the step goes on.
+func (p *Partition) spares(err error) bool {
+	return eachDamage(err, func(r record) { p.meet(r) })
+}
+
+// sparing passes on every error but those about damaged records.
+func (p *Partition) sparing(err error) error {
+	if p.spares(err) {
+		return nil
+	}
+	return err
+}
+
+// meet notes a damaged record, and leaves word of it for the shard.
+func (p *Partition) meet(r record) {
+	if p.keep(r) && !slices.Contains(p.noticed, r) {
+		p.noticed = append(p.noticed, r)
+	}
+}
+
+// keep notes a damaged record, and tells whether it may be news.
+func (p *Partition) keep(r record) (fresh bool) {
+	switch r.part {
+	case partRows:
+		if p.wounds, fresh = insertRecord(p.wounds, r); fresh {
+			p.sums.forget() // events leave the row alone from here on
+		}
+	case partLog:
+		p.torn, fresh = insertRecord(p.torn, r)
+	default:
+		fresh = true
+	}
+	return fresh
+}
+
+// inLog tells whether an error is about damaged records of the log alone.
+func inLog(err error) bool {
+	in := true
+	return eachDamage(err, func(r record) { in = in && r.part == partLog }) && in
+}
+
+// adoptDamage tells a partition that was just loaded what is known of its
+// damaged records.
+func (s *Shard) adoptDamage(p *Partition) {
+	for _, r := range s.shardDamage.known {
+		if r.partition == p.ID {
+			p.keep(r)
+		}
+	}
+}
+
+// trimmable tells whether events may leave the log: a damaged row is made whole
+// with them.
+func (p *Partition) trimmable() bool { return len(p.wounds) == 0 }
+
+// DamagedRows tells how many damaged rows are known.
+func (p *Partition) DamagedRows() int { return len(p.wounds) }
+
+// dropTorn removes damaged records from the log when it is known that every
+// owner holds their events. A damaged name tells nothing: then all that is here
+// must be held by all.
+func (p *Partition) dropTorn(tx Tx, stable dvv.Clock) (dropped int, err error) {
+	for _, r := range slices.Clone(p.torn) {
+		if !stable.Contains(r.dot()) && !stable.Covers(p.clock) {
+			continue
+		}
+		if err := tx.Purge(r.part, r.partition, []byte(r.key)); err != nil {
+			return dropped, err
+		}
+		p.torn = deleteRecord(p.torn, r)
+		dropped++
+	}
+	return dropped, nil
+}
+
+type shardDamage struct {
+	known   []record // that were counted and reported; sorted
+	wounds  []*wound // damaged rows, in order of records
+	heads   []record // clocks, dead or marks that wait for a job, or for a member to fetch from
+	indexes []record // damaged entries of the index of deferred dots
+	lost    []lostOperation
+	reports []string
+
+	repairs map[uint64]*repair
+	waking  bool // a look at wounds is due
+}
+
+// lostOperation is a damaged record of an operation. It is kept until the window
+// is closed of all that were issued before it was found.
+type lostOperation struct {
+	record
+	found int64 // [Now.Mono]
+}
+
+// maxReports bounds what waits to be taken.
+const maxReports = 256
+
+// Reports takes what there is to tell an operator about damaged records: each is
+// told of once when it is found, and once when it is whole again.
+func (s *Shard) Reports() []string {
+	out := s.shardDamage.reports
+	s.shardDamage.reports = nil
+	return out
+}
+
+func (s *Shard) report(format string, args ...any) {
+	if len(s.shardDamage.reports) < maxReports {
+		s.shardDamage.reports = append(s.shardDamage.reports, fmt.Sprintf(format, args...))
+	}
+}
+
+// Damaged takes note of damaged records that an error of the store tells of, such
+// as those found when it was opened, and sees to them. It tells whether the error
+// is about nothing else.
+func (s *Shard) Damaged(now Now, err error) bool {
+	s.now = now
+	return s.damaged(-1, err)
+}
+
+// damaged takes note of damaged records met while a partition was read; -1 when
+// it was none in particular.
+func (s *Shard) damaged(partition int, err error) bool {
+	return eachDamage(err, func(r record) { s.notice(partition, r) })
+}
+
+// noticed takes over what a replica met in a transaction.
+func (s *Shard) noticed(p *Partition) {
+	met := p.noticed
+	p.noticed = nil
+	for _, r := range met {
+		s.notice(p.ID, r)
+	}
+}
+
+func (s *Shard) notice(met int, r record) {
+	d := &s.shardDamage
+	var fresh bool
+	if d.known, fresh = insertRecord(d.known, r); fresh {
+		s.countDamage(r)
+		s.report("damaged: %v", r)
+	}
+	for _, id := range []int{met, r.partition} {
+		if p := s.parts[id]; p != nil {
+			p.keep(r)
+		}
+	}
+	switch r.part {
+	case partRows:
+		s.wound(r)
+	case partClocks, partDead, partMarks:
+		s.mendHead(met, r)
+	case partDeferred:
+		s.mendIndex(r)
+	case partRemembered:
+		if fresh {
+			d.lost = append(d.lost, lostOperation{r, s.now.Mono})
+		}
+	}
+}
+
+func (s *Shard) countDamage(r record) {
+	switch r.part {
+	case partRows:
+		s.Stats.DamagedRows++
+	case partLog:
+		s.Stats.DamagedLog++
+	case partRemembered:
+		s.Stats.DamagedOperations++
+	default:
+		s.Stats.DamagedOthers++
+	}
+}
+
+// mended forgets a damaged record that is whole again, or gone.
+func (s *Shard) mended(r record) {
+	d := &s.shardDamage
+	d.known = deleteRecord(d.known, r)
+	for _, id := range sortedInts(s.parts) {
+		p := s.parts[id]
+		p.wounds, p.torn = deleteRecord(p.wounds, r), deleteRecord(p.torn, r)
+	}
+}
+
+func (s *Shard) startDamage() {
+	s.shardDamage.repairs = map[uint64]*repair{}
+	s.after(damageEvery, s.damageRound)
+}
+
+// damageEvery is how often damage that was left alone is looked at again.
+const damageEvery = int64(1e9) // nanoseconds
+
+func (s *Shard) damageRound() {
+	s.after(damageEvery, s.damageRound)
+	s.forgetLost()
+	s.retryHeads()
+	s.repairRound()
+}
+
+func (s *Shard) receiveDamage(from ring.NodeID, m Message) bool {
+	switch m := m.(type) {
+	case Fetch:
+		s.receiveFetch(from, m)
+	case Fetched:
+		s.receiveFetched(from, m)
+	default:
+		return false
+	}
+	return true
+}
+
+// operation returns which operation a damaged record stood for.
+func (r record) operation() (op crdt.Operation, ok bool) {
+	b := []byte(r.key)
+	if r.part != partRemembered || len(b) != 32 {
+		return op, false
+	}
+	op.Issued, op.Seq = int64(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[24:])
+	copy(op.Client[:], b[8:24])
+	return op, true
+}
+
+// doubts tells whether an error says that an operation was remembered here and
+// cannot be read. Damage beside where it would stand says nothing about it: what
+// else may have been there, the other owners remember.
+func (p *Partition) doubts(err error, op crdt.Operation) bool {
+	in := false
+	eachDamage(err, func(r record) {
+		if o, ok := r.operation(); ok && r.partition == p.ID && o == op {
+			in = true
+		}
+	})
+	return in
+}
+
+// forgetLost removes damaged records of operations that nobody can retry any more.
+func (s *Shard) forgetLost() {
+	d := &s.shardDamage
+	due := s.now.Mono - (s.cfg.OpWindow+s.cfg.MaxSkew)*1e6
+	n := 0
+	for n < len(d.lost) && d.lost[n].found <= due {
+		n++
+	}
+	for _, l := range d.lost[:n] {
+		s.enqueue(0, func(c *commit) error {
+			c.then = append(c.then, func(err error) {
+				if err == nil {
+					s.mended(l.record)
+				}
+			})
+			return c.tx.Purge(l.part, l.partition, []byte(l.key))
+		})
+	}
+	d.lost = slices.Delete(d.lost, 0, n)
+}
+
+// mendIndex builds the index of deferred dots again from the rows: an entry that
+// cannot be read may hide a row whose deferred dots have arrived.
+func (s *Shard) mendIndex(r record) {
+	d := &s.shardDamage
+	var fresh bool
+	if d.indexes, fresh = insertRecord(d.indexes, r); fresh {
+		s.enqueue(0, func(c *commit) error { return s.fillIndex(c, r, nil) })
+	}
+}
+
+// indexSlice is how many rows one commit looks at.
+const indexSlice = 2000
+
+func (s *Shard) fillIndex(c *commit, r record, from []byte) error {
+	over := func() error {
+		c.then = append(c.then, func(err error) {
+			if err == nil {
+				s.shardDamage.indexes = deleteRecord(s.shardDamage.indexes, r)
+				s.mended(r)
+			}
+		})
+		return c.tx.Purge(r.part, r.partition, []byte(r.key))
+	}
+	if !s.stores(r.partition) {
+		return over()
+	}
+	p, err := c.part(r.partition)
+	if err != nil {
+		return err
+	}
+	type deferring struct {
+		a   crdt.Address
+		row crdt.Row
+	}
+	var rows []deferring
+	var next []byte
+	seen := 0
+	err = p.sparing(c.tx.AllRows(p.ID, from, func(a crdt.Address, row crdt.Row) bool {
+		if len(row.Deferred) > 0 {
+			rows = append(rows, deferring{a, row})
+		}
+		if seen++; seen == indexSlice {
+			next = append(a.AppendBinary(nil), 0)
+		}
+		return seen < indexSlice
+	}))
+	for _, d := range rows {
+		if err != nil {
+			break
+		}
+		after := d.row.Clone()
+		if after.Forget(p.clock) {
+			err = p.putRow(c.tx, d.a, d.row, after)
+		}
+		if err == nil {
+			err = c.tx.ReplaceRow(p.ID, d.a, after) // which rebuilds what the index says of it
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case next == nil:
+		return over()
+	}
+	c.then = append(c.then, func(err error) {
+		if err == nil {
+			s.enqueue(0, func(c *commit) error { return s.fillIndex(c, r, next) })
+		}
+	})
+	return nil
+}
+
+// unusableError tells that a partition cannot be used as it is stored: its clock,
+// deferred clears or marks are damaged.
+type unusableError struct {
+	partition int
+	err       error
+}
+
+func (e *unusableError) Error() string {
+	return fmt.Sprintf("partition %d cannot be used: %v", e.partition, e.err)
+}
+
+func (e *unusableError) Unwrap() error { return e.err }
+
+func headless(partition int, err error) error {
+	if eachDamage(err, func(record) {}) {
+		return &unusableError{partition, err}
+	}
+	return err
+}
+
+// unusable tells whether a job ended because a partition cannot be used. It ended
+// between two groups, so what it did until then stands.
+func unusable(err error) bool {
+	var u *unusableError
+	return errors.As(err, &u)
+}

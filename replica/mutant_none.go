@@ -1,0 +1,5 @@
+//go:build !mutants
+
+package replica
+
+func mutated(mutant) bool { return false }
