@@ -110,6 +110,16 @@ func AppendRemembered(b []byte, m *Remembered) []byte {
 	return pack.AppendBytes(b, m.Row.AppendBinary(nil))
 }
 
+// DecodeRemembered reads a record that takes up all of b.
+func DecodeRemembered(b []byte) (Remembered, error) {
+	r := pack.NewReader(b)
+	m := ReadRemembered(r)
+	if err := r.Close(); err != nil {
+		return Remembered{}, fmt.Errorf("remembered operation of %d bytes: %w", len(b), err)
+	}
+	return m, nil
+}
+
 // ReadRemembered reads what [AppendRemembered] wrote.
 func ReadRemembered(r *pack.Reader) Remembered {
 	r.ArrayOf(9)

@@ -73,6 +73,7 @@ func TestSnapshotsThatRaceWithTheEventsOfTheirCutEqualTheOracle(t *testing.T) {
 	taken(t, map[string]uint64{
 		"an event is held while a snapshot is staged": c.Held, "a snapshot is given up": c.Aborted, "a snapshot is promoted": c.Promoted,
 		"a held event is released": c.Released, "a clear is deferred": c.DeferredKeys, "a log is too short": uint64(d.ShortLogs),
+		"a snapshot is promoted in pieces": c.Pieces, "a promotion goes on after a crash": uint64(d.Resumed),
 	})
 }
 
