@@ -338,7 +338,7 @@ func (c *cut) fillRows(page *CutPage, m *CutAsk, limit int, key merkle.Key) (byt
 		looked++
 		if m.Wanted.All || keys[a.Key] || leaves > 0 && bit(m.Wanted.Leaves, key.Leaf(place, leaves)) {
 			bytes += len(place) + rowBytes(r)
-			page.Rows = append(page.Rows, RowAt{a, r})
+			page.Rows = append(page.Rows, AddressedRow{a, r})
 		}
 		return true
 	})

@@ -311,7 +311,7 @@ func (s *Shard) fits(in *install, m *CutPage) bool {
 		n := int(in.done) + len(m.Sums)
 		return len(m.Sums) > 0 && n <= in.leaves && (n == in.leaves) == (len(m.Next) == 0)
 	case CutRows:
-		return !slices.ContainsFunc(m.Rows, func(r RowAt) bool {
+		return !slices.ContainsFunc(m.Rows, func(r AddressedRow) bool {
 			return !here(r.Address.Key) || !in.in.Wants(r.Address) ||
 				slices.ContainsFunc(r.Row.Live, func(l crdt.Live) bool { return !in.clock.Contains(l.Dot) })
 		})

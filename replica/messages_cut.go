@@ -75,12 +75,12 @@ type CutPage struct {
 	Partition  int
 	Cut        uint64
 	Part       CutPart
-	After      []byte // as it was asked
-	Gone       bool   // the source does not keep this cut, or cannot read it: begin anew
-	Groups     []crdt.Group
+	After      []byte       // as it was asked
+	Gone       bool         // the source does not keep this cut, or cannot read it: begin anew
+	Groups     []crdt.Group // of these lists the part has one
 	Clears     []Clears
 	Sums       []merkle.Sum
-	Rows       []RowAt
+	Rows       []AddressedRow
 	Operations []crdt.Remembered
 	Next       []byte // where the next page of this part begins, empty when this is the last
 }
@@ -89,12 +89,6 @@ type CutPage struct {
 type Clears struct {
 	Key  crdt.Key
 	Dots dvv.Clock
-}
-
-// RowAt is a row and where it stands.
-type RowAt struct {
-	Address crdt.Address
-	Row     crdt.Row
 }
 
 // CutDone lets a cut go.

@@ -158,7 +158,7 @@ func (in *Install) promoteRows(tx Tx, limit int) (spent int, err error) {
 
 // touched lists the next rows to join, in order of addresses, each with what the
 // cut has of it, and where the list stops; nil at the end.
-func (in *Install) touched(tx Tx, limit int) (rows []RowAt, stop []byte, spent int, err error) {
+func (in *Install) touched(tx Tx, limit int) (rows []AddressedRow, stop []byte, spent int, err error) {
 	var places [][]byte
 	err = staged(tx, in.p.ID, stagedRow, in.at, func(key, value []byte) (bool, error) {
 		if spent >= limit {
@@ -170,7 +170,7 @@ func (in *Install) touched(tx Tx, limit int) (rows []RowAt, stop []byte, spent i
 			return false, err
 		}
 		r, err := crdt.DecodeRow(value, a.Type)
-		rows, places = append(rows, RowAt{a, r}), append(places, bytes.Clone(key[1:]))
+		rows, places = append(rows, AddressedRow{a, r}), append(places, bytes.Clone(key[1:]))
 		spent += len(key) + len(value)
 		return true, err
 	})
@@ -196,7 +196,7 @@ func (in *Install) touched(tx Tx, limit int) (rows []RowAt, stop []byte, spent i
 		if i < len(theirs) && bytes.Equal(theirPlaces[i], place) {
 			rows, i = append(rows, theirs[i]), i+1
 		} else if in.Wants(a) && !mutated(sourceRowsOnly) {
-			rows = append(rows, RowAt{Address: a})
+			rows = append(rows, AddressedRow{Address: a})
 		}
 		return true
 	})

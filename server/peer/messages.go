@@ -33,6 +33,7 @@ var kindNames = [...]string{
 	kindEvents: "events", kindOffer: "offer", kindCoverage: "coverage", kindNudge: "nudge", kindSounding: "sounding", kindSounded: "sounded",
 	kindTreeRoots: "tree roots", kindTreeVerdicts: "tree verdicts", kindTreeBranch: "tree branch",
 	kindRowPrints: "row prints", kindRowsApart: "rows apart", kindRowsMend: "rows mend",
+	kindCutOpen: "cut open", kindCutHead: "cut head", kindCutAsk: "cut ask", kindCutPage: "cut page", kindCutDone: "cut done",
 	kindFetch: "fetch", kindFetched: "fetched",
 }
 
@@ -102,6 +103,16 @@ func Append(b []byte, m replica.Message) []byte {
 		return appendRowsApart(begin(b, kindRowsApart, addressedSize(m.Rows)+9*len(m.Wanted)), m)
 	case replica.RowsMend:
 		return appendRowsMend(begin(b, kindRowsMend, addressedSize(m.Rows)), m)
+	case replica.CutOpen:
+		return appendCutOpen(begin(b, kindCutOpen, clockSize(m.Clock)), m)
+	case replica.CutHead:
+		return appendCutHead(begin(b, kindCutHead, clockSize(m.Clock)), m)
+	case replica.CutAsk:
+		return appendCutAsk(begin(b, kindCutAsk, len(m.After)+wantedSize(m.Wanted)), m)
+	case replica.CutPage:
+		return appendCutPage(begin(b, kindCutPage, cutPageSize(&m)), m)
+	case replica.CutDone:
+		return appendCutDone(begin(b, kindCutDone, 0), m)
 	case replica.Fetch:
 		return appendFetch(begin(b, kindFetch, fetchSize(m)), m)
 	case replica.Fetched:
@@ -171,6 +182,16 @@ func readMessage(r *pack.Reader, k kind) replica.Message {
 		return readRowsApart(r)
 	case kindRowsMend:
 		return readRowsMend(r)
+	case kindCutOpen:
+		return readCutOpen(r)
+	case kindCutHead:
+		return readCutHead(r)
+	case kindCutAsk:
+		return readCutAsk(r)
+	case kindCutPage:
+		return readCutPage(r)
+	case kindCutDone:
+		return readCutDone(r)
 	case kindFetch:
 		return readFetch(r)
 	case kindFetched:

@@ -67,6 +67,12 @@ var hostileMessages = []struct {
 	{"a number in a long form", []byte{10, 0xcc, 3, 0}, "not in its shortest form"},
 	{"a nudge toward nobody", Append(nil, replica.Nudge{}), "toward no node"},
 	{"a boolean that is none", []byte{8, 1, 0xc4, 1, 0, 1}, "where a boolean belongs"},
+	{"a part of a cut that is none", Append(nil, replica.CutAsk{Part: 9}), "part 9 of a cut"},
+	{"a key of a cut without a bucket", Append(nil, replica.CutAsk{Part: replica.CutRows, Wanted: replica.Wanted{Keys: []crdt.Key{{Type: crdt.Set, Name: "n"}}}}), "bucket of 0 bytes"},
+	{"more keys than a cut is asked for", Append(nil, replica.CutAsk{Part: replica.CutRows, Wanted: replica.Wanted{Keys: slices.Repeat([]crdt.Key{cart}, 1025)}}), "1025 keys, limit 1024"},
+	{"more leaves than a tree has", Append(nil, replica.CutHead{Leaves: 65537}), "over its limit 65536"},
+	{"a row of a cut at no address", []byte{33, 0, 0, 0, 4, 0xc4, 0, 0xc2, 0x91, 0xc4, 7, 0, 0, 0, 0, 0, 0, 0, 0x90, 0x90, 0xc4, 0}, "unknown type(0)"},
+	{"a thousand sums in a kilobyte", append([]byte{33, 0, 0, 0, 3, 0xc4, 0, 0xc2, 0xdc, 3, 232}, make([]byte, 1000)...), "1000 sums in 1000 bytes"},
 	{"a kilobyte of kinds", bytes.Repeat([]byte{1}, 1024), "where an array belongs"},
 	{"a kilobyte of nested arrays", append([]byte{1}, bytes.Repeat([]byte{0x91}, 1023)...), "where an unsigned integer belongs"},
 	{"a kilobyte of empty shipments and one too few", append([]byte{1, 0xdc, 2, 0}, bytes.Repeat([]byte{0, 0x90}, 510)...), "512 shipments in 1020 bytes"},
@@ -130,6 +136,9 @@ func TestAKilobyteUnfoldsToLittle(t *testing.T) {
 		{"receipts", replica.Acked{Batch: make([]replica.Receipt, 500)}},
 		{"dots", replica.Acked{Batch: []replica.Receipt{{Dots: slices.Repeat([]dvv.Dot{dot(1, 1)}, 500)}}}},
 		{"empty rows", replica.Answered{Answer: replica.Answer{Rows: slices.Repeat([]replica.Found{{Field: "a"}}, 250)}}},
+		{"rows of a cut", replica.CutPage{Part: replica.CutRows, Rows: slices.Repeat([]replica.AddressedRow{{Address: crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "n"}.Row()}}, 90)}},
+		{"operations of a cut", replica.CutPage{Part: replica.CutOperations, Operations: make([]crdt.Remembered, 90)}},
+		{"keys of a cut", replica.CutAsk{Part: replica.CutRows, Wanted: replica.Wanted{Keys: slices.Repeat([]crdt.Key{{Type: crdt.Blob, Bucket: "b", Name: "n"}}, 200)}}},
 		{"changes", replica.Forward{Mutation: replica.Mutation{Key: cart, Verb: replica.Update, Changes: slices.Repeat([]replica.Change{{Member: "a"}}, 160)}}},
 	} {
 		b, err := Append(nil, c.message), error(nil)

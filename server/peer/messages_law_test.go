@@ -11,6 +11,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 	"github.com/cartwheel-db/cartwheel/ring"
 )
 
@@ -96,6 +97,40 @@ func TestEveryMessageReadsBackAndNoneIsCutOrPadded(t *testing.T) {
 					return replica.AddressedRow{Address: a, Row: d.row(a.Type)}
 				})}
 		}},
+		{"cut open", func(d draw) replica.Message {
+			return replica.CutOpen{ID: d.uint(), Partition: d.partition(), Clock: d.clock()}
+		}},
+		{"cut head", func(d draw) replica.Message {
+			return replica.CutHead{ID: d.uint(), Partition: d.partition(), Cut: d.uint(), Busy: d.bool(), Clock: d.clock(), Leaves: d.below(65537)}
+		}},
+		{"cut ask", func(d draw) replica.Message {
+			return replica.CutAsk{ID: d.uint(), Partition: d.partition(), Cut: d.uint(), Part: replica.CutPart(1 + d.below(5)), After: d.bytes(),
+				Wanted: replica.Wanted{All: d.bool(), Leaves: d.bytes(), Keys: some3(d, d.anyKey)}}
+		}},
+		{"cut page", func(d draw) replica.Message {
+			m := replica.CutPage{ID: d.uint(), Partition: d.partition(), Cut: d.uint(), Part: replica.CutPart(1 + d.below(5)), After: d.bytes(), Gone: d.bool(), Next: d.bytes()}
+			switch m.Part {
+			case replica.CutLog:
+				m.Groups = some3(d, d.group)
+			case replica.CutClears:
+				m.Clears = some3(d, func() replica.Clears { return replica.Clears{Key: d.anyKey(), Dots: d.clock()} })
+			case replica.CutSums:
+				m.Sums = some3(d, func() merkle.Sum { return merkle.Sum(d.clock().Fingerprint()) })
+			case replica.CutRows:
+				m.Rows = some3(d, func() replica.AddressedRow {
+					k := d.anyKey()
+					a := k.Row()
+					if k.Type == crdt.Set {
+						a.Field = d.member()
+					}
+					return replica.AddressedRow{Address: a, Row: d.row(k.Type)}
+				})
+			case replica.CutOperations:
+				m.Operations = some3(d, d.remembered)
+			}
+			return m
+		}},
+		{"cut done", func(d draw) replica.Message { return replica.CutDone{Partition: d.partition(), Cut: d.uint()} }},
 		{"nudge", func(d draw) replica.Message { return replica.Nudge{Partition: d.partition(), From: "n" + d.node()} }},
 	} {
 		t.Run(v.name, func(t *testing.T) {
@@ -282,6 +317,14 @@ func (d draw) result() replica.Result {
 		}
 	}
 	return r
+}
+
+func (d draw) remembered() crdt.Remembered {
+	m := crdt.Remembered{Op: d.operation(), Sum: d.uint(), Seen: d.int(), Answer: d.int(), Events: d.below(crdt.MaxGroupEvents), Dots: d.dots(), Voided: d.dots()}
+	if m.Delta = d.int(); m.Delta != 0 {
+		m.Row = d.key(crdt.Counter).Row()
+	}
+	return m
 }
 
 func (d draw) query() replica.Query {

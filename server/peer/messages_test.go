@@ -20,6 +20,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/crdt/pack"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 	"github.com/cartwheel-db/cartwheel/ring"
 )
 
@@ -99,6 +100,20 @@ var vectors = []named{
 		Answer: replica.Answer{Clock: dvv.ClockOf(dot(1, 1))}}},
 	{"sounding", replica.Sounding{ID: 5, Batch: []replica.Shown{{Partition: 3, Print: [16]byte{1, 15: 2}}, {Partition: 255, Open: true, Clock: dvv.ClockOf(dot(1, 1))}}}},
 	{"sounded", replica.Sounded{ID: 5, Ring: 1 << 63, Active: true, Batch: []replica.Depth{{Partition: 3, Same: true, Ready: true}, {Partition: 255, Lost: true, Clock: dvv.ClockOf(dot(1, 2))}}}},
+	{"cut open", replica.CutOpen{ID: 5, Partition: 3, Clock: dvv.ClockOf(dot(1, 1), dot(1, 3))}},
+	{"cut head", replica.CutHead{ID: 5, Partition: 3, Cut: 1 << 40, Clock: dvv.ClockOf(dot(1, 1), dot(2, 3)), Leaves: 4096}},
+	{"cut head of a busy node", replica.CutHead{ID: 5, Partition: 3, Busy: true}},
+	{"cut ask", replica.CutAsk{ID: 5, Partition: 3, Cut: 1 << 40, Part: replica.CutRows, After: cart.Member("eggs").AppendBinary(nil),
+		Wanted: replica.Wanted{Leaves: []byte{0, 1, 0x80}, Keys: []crdt.Key{cart, visits}}}},
+	{"cut ask for all", replica.CutAsk{ID: 5, Cut: 7, Part: replica.CutRows, Wanted: replica.Wanted{All: true}}},
+	{"cut page of the log", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutLog, After: []byte{1}, Groups: []crdt.Group{addMilk(), clearCart()}, Next: []byte{2}}},
+	{"cut page of clears", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutClears, Clears: []replica.Clears{{Key: cart, Dots: dvv.ClockOf(dot(4, 4))}}}},
+	{"cut page of sums", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutSums, Sums: []merkle.Sum{{1, 15: 2}, {}}}},
+	{"cut page of rows", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutRows, Rows: []replica.AddressedRow{{Address: cart.Member("milk"), Row: milkRow()}}}},
+	{"cut page of operations", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutOperations, Operations: []crdt.Remembered{
+		{Op: op, Sum: 0xfeed, Seen: 1_700_000_000_500, Answer: -3, Events: 1, Dots: []dvv.Dot{dot(1, 1), dot(2, 4)}, Voided: []dvv.Dot{dot(2, 4)}, Delta: -2, Row: visits.Row()}}}},
+	{"cut page that is gone", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutRows, Gone: true}},
+	{"cut done", replica.CutDone{Partition: 3, Cut: 1 << 40}},
 }
 
 func TestMessagesKeepTheirBytes(t *testing.T) {
