@@ -1,6 +1,8 @@
 package replicatest
 
 import (
+	"reflect"
+
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/replica"
 )
@@ -29,7 +31,8 @@ func (w *World) readEverything() {
 			}
 			c := newClient(w, len(w.clients), 0)
 			left++
-			c.ask(replica.Request{Query: &q}, 5*second, func(res *replica.Result) {
+			final := w.final(part.id)
+			c.ask(replica.Request{Query: &q, MaxStale: 2*w.profile.sound + second, Session: &final}, 5*second, func(res *replica.Result) {
 				left--
 				if res == nil || res.Failure != nil {
 					w.fail("at quiet, %v cannot be read through %v: %+v", q, nodeID(c.node), res)
@@ -40,16 +43,26 @@ func (w *World) readEverything() {
 	w.loop(func() bool { return left == 0 })
 }
 
-func (r *Report) add(s replica.Stats) {
-	t := &r.Stats
-	t.Add(s.Counts)
-	for _, f := range [...][2]*uint64{
-		{&t.Minted, &s.Minted}, {&t.Commits, &s.Commits}, {&t.CommitGroups, &s.CommitGroups}, {&t.Retries, &s.Retries},
-		{&t.Nothing, &s.Nothing}, {&t.Fallbacks, &s.Fallbacks}, {&t.Coordinated, &s.Coordinated}, {&t.Forwards, &s.Forwards},
-		{&t.ReadsMerged, &s.ReadsMerged}, {&t.Degraded, &s.Degraded}, {&t.Hedges, &s.Hedges}, {&t.Nudges, &s.Nudges},
-		{&t.Exchanges, &s.Exchanges}, {&t.CaughtUp, &s.CaughtUp}, {&t.HandedOff, &s.HandedOff}, {&t.Rotations, &s.Rotations},
-		{&t.SkewAlarms, &s.SkewAlarms}, {&t.Malformed, &s.Malformed}, {&t.Refused, &s.Refused},
-	} {
-		*f[0] += *f[1]
+func (r *Report) add(s replica.Stats) { sumUp(&r.Stats, s) }
+
+func (c *Checked) add(o Checked) { sumUp(c, o) }
+
+func (t *Tally) add(o Tally) { sumUp(t, o) }
+
+// sumUp adds all the numbers of a struct to those of another one.
+func sumUp[T any](to *T, of T) { addNumbers(reflect.ValueOf(to).Elem(), reflect.ValueOf(of)) }
+
+func addNumbers(to, of reflect.Value) {
+	switch {
+	case to.Kind() == reflect.Struct:
+		for i := range to.NumField() {
+			addNumbers(to.Field(i), of.Field(i))
+		}
+	case to.CanUint():
+		to.SetUint(to.Uint() + of.Uint())
+	case to.CanInt():
+		to.SetInt(to.Int() + of.Int())
+	default:
+		panic("replicatest: a counter of " + to.Type().String())
 	}
 }

@@ -24,8 +24,9 @@ type client struct {
 	stamp crdt.Stamp // the highest it heard of
 	try   int        // of all operations: a late reply to an older one is not heard
 
-	shown []shown
-	bits  map[string]uint // exact counters: the next power of two
+	shown   []shown
+	session []dvv.Clock     // by partition: all that its answers showed
+	bits    map[string]uint // exact counters: the next power of two
 }
 
 // shown is what a read showed of a key: a context for later.
@@ -36,7 +37,7 @@ type shown struct {
 }
 
 func newClient(w *World, i, ops int) *client {
-	c := &client{w: w, at: i, left: ops, bits: map[string]uint{}}
+	c := &client{w: w, at: i, left: ops, bits: map[string]uint{}, session: make([]dvv.Clock, w.profile.partitions)}
 	c.id[0] = byte(i)
 	binary.BigEndian.PutUint64(c.id[8:], w.dice.Uint64())
 	c.connect(w.dice.IntN(len(w.nodes)))
@@ -64,6 +65,8 @@ func (c *client) next() {
 	}
 	c.mutate(c.anyMutation())
 }
+
+const maxTries = 6
 
 func (c *client) rest() { c.w.after(c.w.around(c.w.profile.think), c.next) }
 
@@ -205,9 +208,13 @@ func (c *client) anyMutation() *replica.Mutation {
 }
 
 func (c *client) mutate(m *replica.Mutation) {
+	c.mutateAt(m, pick(c.w.dice, 2, 2, 2, 2, 2, 1, 3))
+}
+
+func (c *client) mutateAt(m *replica.Mutation, copies int) {
 	w := c.w
 	rec := &opRecord{client: c.at, mutation: m, began: w.now, floor: c.stamp, partition: w.ring.Partition(m.Key.Bucket, m.Key.Name)}
-	rec.w = pick(w.dice, 2, 2, 2, 2, 2, 1, 3)
+	rec.w = copies
 	if m.Context != nil {
 		rec.context = m.Context.Clone()
 	}
@@ -217,6 +224,10 @@ func (c *client) mutate(m *replica.Mutation) {
 		}
 	}
 	rec.quorate, rec.wild = w.quorate(rec.partition, 2), w.wild
+	if w.chance(0.3) {
+		rec.session = c.session[rec.partition].Clone()
+		m.Session = &rec.session
+	}
 	w.history.add(rec)
 	c.attempt(rec)
 }
@@ -259,12 +270,16 @@ func (c *client) ask(r replica.Request, left int64, done func(res *replica.Resul
 		r.ID, r.Deadline = w.asked, n.clock().Mono+left
 		var read asking
 		if r.Query != nil {
-			read = w.begin(*r.Query, r.R)
+			read = w.begin(r)
 		}
 		n.waiting[r.ID] = func(res replica.Result, stamp crdt.Stamp) {
 			switch {
 			case r.Query != nil:
 				w.checkRead(read, res)
+				w.checkAnswerBound(read, res)
+				if res.Merged != nil && w.err == nil {
+					c.session[w.ring.Partition(r.Query.Key.Bucket, r.Query.Key.Name)].Join(res.Merged.Clock)
+				}
 			case res.Failure == nil:
 				w.checkAcknowledged(w.history.byID[r.Mutation.Op], res)
 			}
@@ -296,7 +311,14 @@ func (c *client) heard(rec *opRecord, res *replica.Result) {
 		w.trace.note(w, answered, c.node, c.node, opName(rec.mutation.Op)+" "+outcome(*res))
 		rec.unknown = rec.unknown || res.Failure.Unknown
 		switch res.Failure.Reason {
-		case replica.Invalid, replica.OpReused, replica.OpExpired, replica.Overflow:
+		case replica.OpExpired:
+			if (w.now-rec.began)/ms+2*w.profile.skew+1 < w.profile.opWindow {
+				w.fail("%s of client %d was refused as too old %d ms after it began: %v", briefly(rec.mutation), c.at, (w.now-rec.began)/ms, res.Failure)
+				return
+			}
+			w.report.Checked.Expired++
+			rec.tries = maxTries
+		case replica.Invalid, replica.OpReused, replica.Overflow, replica.TooStale:
 			w.fail("%s of client %d was refused: %v", briefly(rec.mutation), c.at, res.Failure)
 			return
 		}
@@ -305,7 +327,7 @@ func (c *client) heard(rec *opRecord, res *replica.Result) {
 		rec.acked, rec.result, rec.calm = true, *res, rec.wild == w.wild
 		c.keep(rec)
 	}
-	if !rec.acked && rec.tries < 6 && w.chance(0.85) {
+	if !rec.acked && rec.tries < maxTries && w.chance(0.85) {
 		if w.chance(0.7) {
 			c.connect((c.node + 1) % len(w.nodes))
 		}
@@ -326,6 +348,13 @@ func (c *client) heard(rec *opRecord, res *replica.Result) {
 
 // keep remembers what an acknowledgement showed: the dots that were minted.
 func (c *client) keep(rec *opRecord) {
+	if rec.result.Wrote {
+		for d := range rec.result.Context.Dots() {
+			if rec.minted(d) {
+				c.session[rec.partition].Add(d)
+			}
+		}
+	}
 	if !rec.result.Context.IsEmpty() {
 		dots := rec.result.Context.Clone()
 		if rec.mutation.Key.Type == crdt.Blob && rec.mutation.Verb == replica.Put {
@@ -340,7 +369,15 @@ func (c *client) read(q replica.Query, r, pages int) {
 	w := c.w
 	left := pick(w.dice, 300*ms, second, 3*second)
 	w.trace.note(w, issued, c.node, c.node, q)
-	c.ask(replica.Request{Query: &q, R: r}, left, func(res *replica.Result) {
+	req := replica.Request{Query: &q, R: r}
+	if w.chance(0.3) {
+		session := c.session[w.ring.Partition(q.Key.Bucket, q.Key.Name)].Clone()
+		req.Session = &session
+	}
+	if w.chance(0.2) {
+		req.MaxStale = pick(w.dice, 100*ms, 500*ms, 5*second)
+	}
+	c.ask(req, left, func(res *replica.Result) {
 		w.report.Ops.Reads++
 		if res == nil || res.Failure != nil {
 			w.report.Ops.ReadFailed++

@@ -19,7 +19,7 @@ func Dump(v replica.View, p int) ([]byte, error) {
 		return nil, err
 	}
 	out := crdt.AppendClock(pack.AppendBool(nil, stored), c)
-	err = v.AllRows(p, func(a crdt.Address, r crdt.Row) bool {
+	err = v.AllRows(p, nil, func(a crdt.Address, r crdt.Row) bool {
 		out = crdt.AppendRow(pack.AppendBytes(out, a.AppendBinary(nil)), r)
 		return true
 	})
@@ -46,7 +46,7 @@ func DumpText(v replica.View, p int) string {
 	c, stored, err := v.Clock(p)
 	fmt.Fprintf(&b, "partition %d stored=%t clock %v\n", p, stored, c)
 	note(err)
-	note(v.AllRows(p, func(a crdt.Address, r crdt.Row) bool {
+	note(v.AllRows(p, nil, func(a crdt.Address, r crdt.Row) bool {
 		fmt.Fprintf(&b, "  row %q %v\n", a.String(), r)
 		return true
 	}))
@@ -58,7 +58,7 @@ func DumpText(v replica.View, p int) string {
 		fmt.Fprintf(&b, "  log %v op %v, %d bytes\n", g, g.Op, size)
 		return true
 	}))
-	note(v.AllRemembered(p, func(m crdt.Remembered) bool {
+	note(v.AllRemembered(p, crdt.Operation{}, func(m crdt.Remembered) bool {
 		fmt.Fprintf(&b, "  operation %v answered %d\n", m, m.Answer)
 		return true
 	}))

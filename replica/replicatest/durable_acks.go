@@ -43,6 +43,7 @@ func (w *World) checkAcknowledged(rec *opRecord, res replica.Result) {
 	if res.Answers > best {
 		w.fail("client %d was told that %d replicas hold %s; no more than %d nodes ever had it durable", rec.client, res.Answers, briefly(rec.mutation), best)
 	}
+	w.promise(rec)
 	for d := range res.Context.Dots() {
 		if !rec.minted(d) && !rec.kills(d) {
 			w.fail("client %d was told that %s is done as %v, which is %s", rec.client, briefly(rec.mutation), d, brief(&w.memory.parts[rec.partition].groups[d].group))

@@ -11,6 +11,7 @@ type faultKind uint8
 
 const (
 	crash faultKind = iota
+	tidyRestart
 	crashInCommit
 	blackout
 	pause
@@ -30,13 +31,13 @@ const (
 	faultKinds
 )
 
-var faultNames = [faultKinds]string{"crash", "crash in commit", "blackout", "pause", "split", "one-way cut", "lossy network", "slow disk",
+var faultNames = [faultKinds]string{"crash", "restart", "crash in commit", "blackout", "pause", "split", "one-way cut", "lossy network", "slow disk",
 	"disk error", "clock jump", "rumours", "wiped disk", "restored backup", "copied store", "join", "leave", "replacement"}
 
 func (k faultKind) String() string { return faultNames[k] }
 
 // weights says how often each kind is tried.
-var weights = [faultKinds]int{crash: 14, crashInCommit: 12, blackout: 2, pause: 8, split: 10, oneWay: 8, lossy: 6, slowDisk: 6,
+var weights = [faultKinds]int{crash: 14, tidyRestart: 8, crashInCommit: 12, blackout: 2, pause: 8, split: 10, oneWay: 8, lossy: 6, slowDisk: 6,
 	diskError: 4, clockJump: 5, rumours: 6, wipe: 8, restore: 6, copied: 3, joining: 20, leaving: 20, replacing: 20}
 
 const minFaults = 5
@@ -65,7 +66,7 @@ func (f *nemesis) done() bool { return f.count >= minFaults }
 
 func (f *nemesis) schedule() {
 	f.w.after(f.w.between(f.w.profile.faultEvery/4, 2*f.w.profile.faultEvery), func() {
-		if f.w.quiet {
+		if f.w.quiet || f.w.frozen {
 			return
 		}
 		f.strike()
@@ -114,6 +115,12 @@ func (f *nemesis) do(k faultKind, n *node) string {
 		}
 		n.crash()
 		w.after(w.between(20*ms, 12*second), n.restart)
+	case tidyRestart:
+		if !n.up || n.tx != nil || n.pausedUntil > w.now {
+			return ""
+		}
+		n.close()
+		w.after(w.between(20*ms, 3*second), n.restart)
 	case crashInCommit, diskError:
 		if !n.up {
 			return ""
@@ -151,7 +158,7 @@ func (f *nemesis) do(k faultKind, n *node) string {
 	case lossy:
 		w.net.lossy++
 		w.after(w.between(second, 6*second), func() {
-			if !w.quiet {
+			if !w.quiet && !w.frozen {
 				w.net.lossy--
 			}
 		})
@@ -252,7 +259,7 @@ func (f *nemesis) cut(links [][2]int, d int64) {
 	}
 	w.announce()
 	w.after(d, func() {
-		if w.quiet {
+		if w.quiet || w.frozen {
 			return
 		}
 		for _, l := range links {
@@ -274,12 +281,8 @@ func (f *nemesis) replaceStore(n *node, with *MemStore, by string) string {
 	n.store = with
 	w.wild++
 	for _, part := range w.memory.parts {
-		clock := n.durableOf(part.id)
-		for _, k := range part.all {
-			if k.group.In(clock) { // a copied store may hold what the node never had
-				k.held |= 1 << n.at
-			}
-		}
+		n.learnDurable(part.id) // a copied store may hold what the node never had
+		w.release(part, by == "nothing")
 	}
 	w.after(w.between(20*ms, 3*second), n.restart)
 	return fmt.Sprintf("%v comes back with %s", n.id, by)

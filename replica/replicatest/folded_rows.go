@@ -5,6 +5,7 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
 )
 
 // checkCommitted looks at a store after a commit, once in a while: it must be
@@ -13,8 +14,8 @@ func (n *node) checkCommitted() {
 	if n.store.Commits%23 != 0 {
 		return
 	}
-	for _, f := range n.filled {
-		n.checkFold(f.partition)
+	for _, p := range n.changed {
+		n.checkFold(p)
 	}
 }
 
@@ -23,6 +24,9 @@ func (n *node) checkCommitted() {
 // that nothing lives outside the clock.
 func (n *node) checkFold(p int) {
 	v, part := n.store.View(), n.w.memory.parts[p]
+	if _, promoting, _ := v.Mark(p); promoting {
+		return // half of it is from before, and nobody may see it
+	}
 	clock := n.durableOf(p)
 	for d := range clock.Dots() {
 		if part.groups[d] == nil {
@@ -31,7 +35,7 @@ func (n *node) checkFold(p int) {
 		}
 	}
 	stored := 0
-	err := v.AllRows(p, func(a crdt.Address, r crdt.Row) bool {
+	err := v.AllRows(p, nil, func(a crdt.Address, r crdt.Row) bool {
 		stored++
 		log := part.byKey[a.Key]
 		var row *rowLog
@@ -68,7 +72,7 @@ func (n *node) checkFold(p int) {
 // that should have been handed off, commits under way.
 func (w *World) apart() string {
 	for _, n := range w.nodes {
-		if n.tx != nil {
+		if len(n.changed) > 0 {
 			return fmt.Sprintf("%v is still committing", n.id)
 		}
 	}
@@ -86,6 +90,45 @@ func (w *World) apart() string {
 				return fmt.Sprintf("clocks of partition %d differ: %v has %v, %v has %v", part.id, first.id, a, n.id, b)
 			}
 		}
+		for _, id := range owners {
+			if why := w.nodes[w.index(id)].unsettled(part.id); why != "" {
+				return why
+			}
+		}
+	}
+	return ""
+}
+
+// unsettled tells what an owner still keeps for others, or is not yet, although
+// all of them have everything: it counts as ready, every event is stable and so
+// out of its log, and operations whose windows closed are forgotten.
+func (n *node) unsettled(p int) string {
+	v := n.store.View()
+	groups, bytes, operations := v.Tally(p)
+	_, promoting, _ := v.Mark(p)
+	staged := false
+	_ = v.AllStaged(p, nil, func(_, _ []byte) bool { staged = true; return false })
+	switch state := n.shard.State(p); {
+	case state != replica.Ready:
+		return fmt.Sprintf("%v is %v with partition %d", n.id, state, p)
+	case promoting || staged:
+		return fmt.Sprintf("%v is not done with a snapshot of partition %d: promoting %t, staged records %t", n.id, p, promoting, staged)
+	case groups > 0 || bytes != 0:
+		return fmt.Sprintf("%v still logs %d groups of %d bytes of partition %d, which all owners hold", n.id, groups, bytes, p)
+	case n.w.profile.opWindow < longWindow && operations > 0:
+		return fmt.Sprintf("%v still remembers %d operations of partition %d, of which none can be tried again", n.id, operations, p)
+	}
+	root, known := n.shard.Root(p)
+	tree, err := replica.Tree(v, p, treeKey, leaves)
+	switch first, _ := n.w.nodes[n.w.index(n.w.ring.Owners(p)[0])].shard.Root(p); {
+	case err != nil:
+		n.w.fail("%v: tree of partition %d: %w", n.id, p, err)
+	case !known:
+		return fmt.Sprintf("%v has no tree of partition %d yet", n.id, p)
+	case root != tree.Root():
+		return fmt.Sprintf("%v keeps a tree of partition %d with the root %v; its rows make %v", n.id, p, root, tree.Root())
+	case root != first:
+		return fmt.Sprintf("the tree of partition %d has the root %v at %v and %v at another owner", p, root, n.id, first)
 	}
 	return ""
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/ring"
 )
 
 // quorate returns the dots that any r owners together are bound to know from
@@ -49,17 +50,25 @@ func (w *World) quorate(p, r int) dvv.Clock {
 
 // asking is what a read is held to, from the moment it reached its endpoint.
 type asking struct {
-	query   replica.Query
-	r       int
-	quorate dvv.Clock
-	wild    int
+	replica.Request
+	query     replica.Query
+	partition int
+	r         int
+	quorate   dvv.Clock
+	wild      int
+	promised  dvv.Clock
+	rings     int
+	members   []ring.NodeID
 }
 
-func (w *World) begin(q replica.Query, r int) asking {
-	if r == 0 {
-		r = 2
+func (w *World) begin(r replica.Request) asking {
+	a := asking{Request: r, query: *r.Query, r: r.R, wild: w.wild, rings: w.rings, members: w.members()}
+	a.partition = w.ring.Partition(a.query.Key.Bucket, a.query.Key.Name)
+	if a.r == 0 {
+		a.r = 2
 	}
-	return asking{q, r, w.quorate(w.ring.Partition(q.Key.Bucket, q.Key.Name), r), w.wild}
+	a.quorate, a.promised = w.quorate(a.partition, a.r), w.memory.parts[a.partition].promised.Clone()
+	return a
 }
 
 // checkRead holds an answer to two things: it knows all that R owners had to
@@ -79,7 +88,8 @@ func (w *World) checkRead(a asking, res replica.Result) {
 	if !res.Degraded && a.wild == w.wild && !m.Clock.Covers(a.quorate) {
 		w.fail("%v at R=%d shows the state at %v and misses %v, which too many owners had for R of them to miss", a.query, a.r, m.Clock, a.quorate.Minus(m.Clock))
 	}
-	part := w.memory.parts[w.ring.Partition(a.query.Key.Bucket, a.query.Key.Name)]
+	part := w.memory.parts[a.partition]
+	w.checkPromised(a, res)
 	var want []replica.Found
 	if log := part.byKey[a.query.Key]; log != nil {
 		for _, row := range log.rows {

@@ -26,6 +26,7 @@ type opRecord struct {
 	floor     crdt.Stamp       // the highest stamp the client had seen
 	knew      []crdt.Operation // of a register: writes the client had seen
 	quorate   dvv.Clock        // dots that every read at R had to show when it began
+	session   dvv.Clock        // what it was to be read under, when it read
 
 	wild int  // how many disks had been lost, and rings changed, by then
 	calm bool // none since, until it was acknowledged

@@ -1,9 +1,11 @@
 package replicatest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,7 +38,14 @@ type MemStore struct {
 
 // memState is one state of the store. The maps are never changed in place:
 // copying the struct is the snapshot. Keys begin with the partition in two bytes.
-type memState struct{ clocks, rows, dead, log, remembered *treap }
+type memState struct {
+	clocks, rows, dead, log, remembered, marks, trees, staged *treap
+
+	tally map[int]memTally // replaced, never changed in place
+}
+
+// memTally counts what a partition keeps for others.
+type memTally struct{ groups, bytes, operations int64 }
 
 // NewMemStore returns an empty store.
 func NewMemStore() *MemStore { return &MemStore{} }
@@ -112,8 +121,8 @@ func memDot(p int, d dvv.Dot) string {
 }
 
 func memOperation(p int, o crdt.Operation) string {
-	b := binary.BigEndian.AppendUint64(append(memPrefix(p), o.Client[:]...), o.Seq)
-	return string(binary.BigEndian.AppendUint64(b, uint64(o.Issued)))
+	b := append(binary.BigEndian.AppendUint64(memPrefix(p), uint64(o.Issued)), o.Client[:]...)
+	return string(binary.BigEndian.AppendUint64(b, o.Seq))
 }
 
 // walk calls fn for the keys with the prefix that are at least from.
@@ -171,9 +180,9 @@ func (v *MemView) Rows(p int, k crdt.Key, from string, fn func(string, crdt.Row)
 }
 
 // AllRows walks the rows of a partition.
-func (v *MemView) AllRows(p int, fn func(crdt.Address, crdt.Row) bool) error {
+func (v *MemView) AllRows(p int, from []byte, fn func(crdt.Address, crdt.Row) bool) error {
 	prefix := string(memPrefix(p))
-	return v.walk(v.state.rows, prefix, prefix, func(key string, value []byte) (bool, error) {
+	return v.walk(v.state.rows, prefix, prefix+string(from), func(key string, value []byte) (bool, error) {
 		a, err := crdt.DecodeAddress([]byte(key[2:]))
 		if err != nil {
 			return false, err
@@ -214,7 +223,7 @@ func (v *MemView) DeferredIn(p int, dots dvv.Clock, fn func(dvv.Dot, crdt.Addres
 		row crdt.Address
 	}
 	var all []deferred
-	err := v.AllRows(p, func(a crdt.Address, r crdt.Row) bool {
+	err := v.AllRows(p, nil, func(a crdt.Address, r crdt.Row) bool {
 		for _, d := range r.Deferred {
 			if dots.Contains(d) {
 				all = append(all, deferred{d, a})
@@ -281,12 +290,43 @@ func (v *MemView) Remembered(p int, op crdt.Operation) (crdt.Remembered, bool, e
 }
 
 // AllRemembered walks the remembered operations.
-func (v *MemView) AllRemembered(p int, fn func(crdt.Remembered) bool) error {
-	prefix := string(memPrefix(p))
-	return v.walk(v.state.remembered, prefix, prefix, func(_ string, value []byte) (bool, error) {
+func (v *MemView) AllRemembered(p int, from crdt.Operation, fn func(crdt.Remembered) bool) error {
+	return v.walk(v.state.remembered, string(memPrefix(p)), memOperation(p, from), func(_ string, value []byte) (bool, error) {
 		m, err := memRemembered(value)
 		return err == nil && fn(m), err
 	})
+}
+
+// Mark returns the partition's marks.
+func (v *MemView) Mark(p int) (ready, promoting bool, err error) {
+	b, found := v.state.marks.get(string(memPrefix(p)))
+	return found && b[0]&1 != 0, found && b[0]&2 != 0, nil
+}
+
+// Tree returns the bytes of the tree that was last put.
+func (v *MemView) Tree(p int) ([]byte, error) {
+	b, _ := v.state.trees.get(string(memPrefix(p)))
+	return b, nil
+}
+
+// Staged returns a staged record.
+func (v *MemView) Staged(p int, key []byte) ([]byte, bool, error) {
+	b, found := v.state.staged.get(string(memPrefix(p)) + string(key))
+	return b, found, nil
+}
+
+// AllStaged walks the staged records.
+func (v *MemView) AllStaged(p int, from []byte, fn func(key, value []byte) bool) error {
+	prefix := string(memPrefix(p))
+	return v.walk(v.state.staged, prefix, prefix+string(from), func(key string, value []byte) (bool, error) {
+		return fn([]byte(key[2:]), value), nil
+	})
+}
+
+// Tally counts the log and the remembered operations.
+func (v *MemView) Tally(p int) (groups, logBytes, operations int64) {
+	t := v.state.tally[p]
+	return t.groups, t.bytes, t.operations
 }
 
 func memRemembered(b []byte) (crdt.Remembered, error) {
@@ -350,20 +390,49 @@ func (t *MemTx) PutDead(p int, k crdt.Key, c dvv.Clock) error {
 // PutGroup logs a group.
 func (t *MemTx) PutGroup(p int, g *crdt.Group) error {
 	return t.change("put group", p, func(s *memState) {
-		s.log = s.log.put(memDot(p, dvv.Dot{Actor: g.Actor, Seq: g.Last()}), crdt.AppendGroup(nil, g))
+		s.count(p, t.putLog(s, p, g, crdt.AppendGroup(nil, g)))
 	})
+}
+
+// putLog replaces a logged group, nil removes it, and returns what changed.
+func (t *MemTx) putLog(s *memState, p int, g *crdt.Group, b []byte) (d memTally) {
+	key := memDot(p, dvv.Dot{Actor: g.Actor, Seq: g.Last()})
+	if old, found := s.log.get(key); found {
+		d.groups--
+		d.bytes -= int64(len(old))
+	}
+	if b == nil {
+		s.log = s.log.delete(key)
+		return d
+	}
+	d.groups++
+	d.bytes += int64(len(b))
+	s.log = s.log.put(key, b)
+	return d
+}
+
+// count adds to a partition's tally, in a copy.
+func (s *memState) count(p int, d memTally) {
+	next := make(map[int]memTally, len(s.tally)+1)
+	maps.Copy(next, s.tally)
+	t := next[p]
+	next[p] = memTally{t.groups + d.groups, t.bytes + d.bytes, t.operations + d.operations}
+	s.tally = next
 }
 
 // DeleteGroup removes a group from the log.
 func (t *MemTx) DeleteGroup(p int, g *crdt.Group) error {
 	return t.change("delete group", p, func(s *memState) {
-		s.log = s.log.delete(memDot(p, dvv.Dot{Actor: g.Actor, Seq: g.Last()}))
+		s.count(p, t.putLog(s, p, g, nil))
 	})
 }
 
 // PutRemembered stores what is known of an operation.
 func (t *MemTx) PutRemembered(p int, m *crdt.Remembered) error {
 	return t.change("put operation", p, func(s *memState) {
+		if _, known := s.remembered.get(memOperation(p, m.Op)); !known {
+			s.count(p, memTally{operations: 1})
+		}
 		s.remembered = s.remembered.put(memOperation(p, m.Op), crdt.AppendRemembered(nil, m))
 	})
 }
@@ -371,9 +440,78 @@ func (t *MemTx) PutRemembered(p int, m *crdt.Remembered) error {
 // DeleteRemembered forgets an operation.
 func (t *MemTx) DeleteRemembered(p int, op crdt.Operation) error {
 	return t.change("delete operation", p, func(s *memState) {
+		if _, known := s.remembered.get(memOperation(p, op)); known {
+			s.count(p, memTally{operations: -1})
+		}
 		s.remembered = s.remembered.delete(memOperation(p, op))
 	})
 }
+
+// PutMark replaces the partition's marks.
+func (t *MemTx) PutMark(p int, ready, promoting bool) error {
+	return t.change("put mark", p, func(s *memState) {
+		var b byte
+		if ready {
+			b |= 1
+		}
+		if promoting {
+			b |= 2
+		}
+		if s.marks = s.marks.delete(string(memPrefix(p))); b != 0 {
+			s.marks = s.marks.put(string(memPrefix(p)), []byte{b})
+		}
+	})
+}
+
+// PutTree keeps the bytes of a tree.
+func (t *MemTx) PutTree(p int, b []byte) error {
+	return t.change("put tree", p, func(s *memState) {
+		if s.trees = s.trees.delete(string(memPrefix(p))); b != nil {
+			s.trees = s.trees.put(string(memPrefix(p)), bytes.Clone(b))
+		}
+	})
+}
+
+// Stage keeps a record aside.
+func (t *MemTx) Stage(p int, key, value []byte) error {
+	return t.change("stage", p, func(s *memState) {
+		s.staged = s.staged.put(string(memPrefix(p))+string(key), bytes.Clone(value))
+	})
+}
+
+// DropStaged removes staged records.
+func (t *MemTx) DropStaged(p int, limit int) (more bool, err error) {
+	var keys []string
+	err = t.AllStaged(p, nil, func(key, _ []byte) bool {
+		keys = append(keys, string(memPrefix(p))+string(key))
+		return len(keys) <= limit
+	})
+	if more = len(keys) > limit; more {
+		keys = keys[:limit]
+	}
+	if err != nil {
+		return more, err
+	}
+	return more, t.change("drop staged", p, func(s *memState) {
+		for _, k := range keys {
+			s.staged = s.staged.delete(k)
+		}
+	})
+}
+
+// ReplaceRow replaces a row whatever is stored of it.
+func (t *MemTx) ReplaceRow(p int, a crdt.Address, after crdt.Row) error {
+	return t.change("replace row", p, func(s *memState) {
+		if after.IsEmpty() {
+			s.rows = s.rows.delete(memAddress(p, a))
+		} else {
+			s.rows = s.rows.put(memAddress(p, a), crdt.AppendRow(nil, after))
+		}
+	})
+}
+
+// Purge has nothing to remove: memory is never damaged.
+func (t *MemTx) Purge(string, int, []byte) error { return nil }
 
 // Drop removes everything of a partition.
 func (t *MemTx) Drop(p int) error {
@@ -382,8 +520,10 @@ func (t *MemTx) Drop(p int) error {
 		if p == 1<<16-1 {
 			until = strings.Repeat("\xff", 1<<14) // above every key
 		}
-		for _, m := range []**treap{&s.clocks, &s.rows, &s.dead, &s.log, &s.remembered} {
+		for _, m := range []**treap{&s.clocks, &s.rows, &s.dead, &s.log, &s.remembered, &s.marks, &s.trees, &s.staged} {
 			*m = (*m).cut(from, until)
 		}
+		t := s.tally[p]
+		s.count(p, memTally{-t.groups, -t.bytes, -t.operations})
 	})
 }

@@ -50,7 +50,7 @@ func (w *World) post(e envelope) {
 	if n.lossy > 0 {
 		loss, dup, tail, mean = loss+0.15, dup+0.1, tail+0.02, 4*mean
 	}
-	if w.quiet {
+	if w.quiet || w.frozen {
 		loss, tail = 0, 0
 	}
 	if w.chance(loss) {

@@ -2,6 +2,7 @@ package replicatest
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -18,14 +19,14 @@ type node struct {
 	store *MemStore
 	ring  *ring.Ring // as this node learnt it
 
-	shard  *replica.Shard
-	up     bool
-	life   int         // counts openings
-	actors []dvv.Actor // of this life
-	first  dvv.Actor
-	tx     *MemTx
-	filled []filled // groups of the open transaction
-	tickAt int64
+	shard   *replica.Shard
+	up      bool
+	life    int         // counts openings
+	actors  []dvv.Actor // of this life
+	first   dvv.Actor
+	tx      *MemTx
+	changed []int // partitions that the open transaction changes
+	tickAt  int64
 
 	pausedUntil int64
 	mono        int64 // ns its monotonic clock is ahead of virtual time
@@ -33,14 +34,17 @@ type node struct {
 	slowUntil   int64 // the disk is slow
 	doom        doom  // what happens to the next commit
 	link        []bool
+	frozen      bool // for as long as the world is
+	parked      []func()
 	waiting     map[uint64]func(replica.Result, crdt.Stamp)
 	backup      *MemStore
 	durable     map[int]durableClock
-}
+	entered     map[int]dvv.Clock // the durable clocks that the books know of
 
-type filled struct {
-	partition int
-	group     *known
+	// What the checker of the barrier knows, by partition.
+	ownerSince []int64 // when it opened, or became an owner; 0 for who is none
+	ready      []bool
+	allReady   bool
 }
 
 // doom is what a commit may come to.
@@ -59,8 +63,9 @@ var errDisk = errors.New("the disk says no")
 const epochMillis = int64(1_750_000_000_000)
 
 func newNode(w *World, i int) *node {
-	n := &node{w: w, at: i, id: nodeID(i), store: NewMemStore(), ring: w.ring, link: make([]bool, len(w.net.cuts))}
-	n.mono = w.between(0, 1000*second)
+	n := &node{w: w, at: i, id: nodeID(i), store: NewMemStore(), ring: w.ring, link: make([]bool, len(w.net.cuts)), entered: map[int]dvv.Clock{},
+		ownerSince: make([]int64, w.profile.partitions), ready: make([]bool, w.profile.partitions)}
+	n.mono = w.between(0, 6*hour)
 	n.skew = w.between(-w.profile.skew, w.profile.skew+1)
 	return n
 }
@@ -74,7 +79,7 @@ func (n *node) open() {
 	w := n.w
 	n.life++
 	n.actors = nil
-	n.tx, n.filled, n.tickAt, n.doom, n.pausedUntil = nil, nil, 0, survives, 0
+	n.tx, n.changed, n.tickAt, n.doom, n.pausedUntil = nil, nil, 0, survives, 0
 	n.waiting = map[uint64]func(replica.Result, crdt.Stamp){}
 	clear(n.link)
 	draw := func() dvv.Actor {
@@ -88,25 +93,46 @@ func (n *node) open() {
 		n.actors = append(n.actors, actor)
 	}
 	n.first = actor
-	cfg := replica.Config{
-		Self: n.id, NewActor: draw,
-		Read:          func(fn func(replica.View) error) error { return fn(n.store.View()) },
-		ExchangeEvery: w.profile.exchange, MaxQueue: w.profile.maxQueue, BatchGroup: w.profile.batch,
-	}
-	shard, err := replica.New(cfg, actor, n.ring, n.clock())
+	shard, err := replica.New(n.config(draw), actor, n.ring, n.clock())
 	if err != nil {
 		w.fail("open %v: %w", n.id, err)
 		return
 	}
 	n.shard, n.up = shard, true
+	n.ownNow(true)
 	w.trace.note(w, opened, n.at, n.at, n.life)
 	n.settle()
 }
 
+// config is the shard's, by the weather of the seed.
+func (n *node) config(draw func() dvv.Actor) replica.Config {
+	w, p := n.w, &n.w.profile
+	return replica.Config{
+		Self: n.id, NewActor: draw,
+		Read: func(fn func(replica.View) error) error { return fn(n.store.View()) },
+		Hold: func() (replica.View, func() error, error) {
+			return n.store.View(), func() error { return nil }, nil
+		},
+		ExchangeEvery: p.exchange, MaxQueue: p.maxQueue, BatchGroup: p.batch,
+		SoundEvery: p.sound, Patience: p.patience, TrimEvery: p.trim, VerifyEvery: p.verify,
+		OpWindow: p.opWindow, MaxSkew: p.maxSkew, LogCap: p.logCap, OpCap: p.opCap,
+		SnapshotRate: p.snapshotRate, LargeRows: p.largeRows, BatchBytes: p.batchBytes,
+		TreeKey: treeKey, Leaves: leaves,
+		Without: w.opt.Without, NoBarrier: w.opt.NoBarrier,
+	}
+}
+
+// forever is until the world thaws.
+const forever = int64(1) << 62
+
 // postponed puts off what happens to a paused node until it wakes.
 func (n *node) postponed(fn func()) bool {
-	if n.pausedUntil <= n.w.now {
+	switch {
+	case n.pausedUntil <= n.w.now:
 		return false
+	case n.pausedUntil == forever:
+		n.parked = append(n.parked, fn)
+		return true
 	}
 	n.w.at(n.pausedUntil, fn)
 	return true
@@ -130,6 +156,7 @@ func (n *node) settle() {
 		n.begin()
 	}
 	if n.up {
+		n.checkBarrier()
 		n.setTick()
 	}
 }
@@ -178,7 +205,7 @@ func (n *node) begin() {
 		w.fail("%v: %w", n.id, err)
 		return
 	}
-	w.trace.note(w, filling, n.at, n.at, len(n.filled))
+	w.trace.note(w, filling, n.at, n.at, n.changed)
 	d := w.around(w.profile.commit)
 	if n.slowUntil > w.now {
 		d += w.between(100*ms, 900*ms)
@@ -208,7 +235,7 @@ func (n *node) commit(life int) {
 		} else {
 			n.tx.Abandon()
 		}
-		n.tx, n.filled = nil, nil
+		n.tx, n.changed = nil, nil
 		w.trace.note(w, commitFailed, n.at, n.at, doomed == errorDurable)
 		n.shard.Committed(n.clock(), errDisk)
 		n.settleLast()
@@ -222,7 +249,7 @@ func (n *node) commit(life int) {
 		w.after(w.between(50*ms, 8*second), n.restart)
 		return
 	}
-	n.tx, n.filled = nil, nil
+	n.tx, n.changed = nil, nil
 	w.trace.note(w, committed, n.at, n.at, n.store.Commits)
 	if !w.opt.Bug.EarlyCommitted {
 		n.shard.Committed(n.clock(), nil)
@@ -234,8 +261,8 @@ func (n *node) makeDurable() {
 	if err := n.tx.Commit(); err != nil {
 		n.w.fail("%v: %w", n.id, err)
 	}
-	for _, f := range n.filled {
-		f.group.held |= 1 << n.at
+	for _, p := range n.changed {
+		n.learnDurable(p)
 	}
 	n.checkCommitted()
 }
@@ -264,10 +291,25 @@ func (n *node) crash() {
 		n.tx.Abandon()
 	}
 	n.collect()
-	n.up, n.tx, n.filled = false, nil, nil
+	n.up, n.tx, n.changed = false, nil, nil
 	n.life++
 	n.waiting = nil
 	w.announce()
+}
+
+// close ends a node as its driver does at the end of a process: trees are saved,
+// and views let go.
+func (n *node) close() {
+	tx := n.store.Begin()
+	err := n.shard.SaveTrees(tx)
+	if err == nil {
+		err = tx.Commit()
+	}
+	if err != nil {
+		n.w.fail("close %v: %w", n.id, err)
+	}
+	n.shard.Release()
+	n.crash()
 }
 
 // collect keeps the counts of a shard that ends, and looks for alarms.
@@ -284,7 +326,7 @@ func (n *node) collect() {
 
 // restart opens a node that is down.
 func (n *node) restart() {
-	if n.up {
+	if n.up || n.frozen {
 		return
 	}
 	n.open()
@@ -303,7 +345,8 @@ func (n *node) learnRing() {
 		return
 	}
 	n.ring = n.w.ring
-	n.w.wild++
+	n.w.newRing()
+	n.ownNow(false)
 	if n.up {
 		n.w.trace.note(n.w, ringNews, n.at, n.at, n.ring.Hash())
 		n.shard.SetRing(n.clock(), n.ring)
@@ -340,8 +383,22 @@ type spy struct {
 }
 
 func (s spy) PutGroup(p int, g *crdt.Group) error {
-	if k := s.n.w.memory.see(s.n, p, g); k != nil {
-		s.n.filled = append(s.n.filled, filled{p, k})
-	}
+	s.n.w.memory.see(s.n, p, g)
 	return s.MemTx.PutGroup(p, g)
+}
+
+func (s spy) PutClock(p int, c dvv.Clock) error {
+	s.n.changes(p)
+	return s.MemTx.PutClock(p, c)
+}
+
+func (s spy) Drop(p int) error {
+	s.n.changes(p)
+	return s.MemTx.Drop(p)
+}
+
+func (n *node) changes(p int) {
+	if !slices.Contains(n.changed, p) {
+		n.changed = append(n.changed, p)
+	}
 }

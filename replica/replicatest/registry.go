@@ -23,6 +23,8 @@ type partition struct {
 	all    []*known           // in the order of minting
 	keys   []*keyLog
 	byKey  map[crdt.Key]*keyLog
+
+	promised dvv.Clock // see promised_writes.go
 }
 
 // known is a group and what the checkers know of it.
@@ -33,7 +35,8 @@ type known struct {
 	minted    int64
 	by        int // node
 	life      int
-	held      uint // nodes that ever had it durable, a bit each
+	held      uint            // nodes that ever had it durable, a bit each
+	since     [maxNodes]int64 // when each node's disk got it; 0 while it is not there
 	op        *opRecord
 }
 
@@ -64,7 +67,7 @@ func (r *registry) init(w *World) {
 
 // see is told each group that a shard writes. A new one must be of an actor that
 // this very opening of the node drew; one that is known must be the same.
-func (r *registry) see(n *node, p int, g *crdt.Group) *known {
+func (r *registry) see(n *node, p int, g *crdt.Group) {
 	part := r.parts[p]
 	k := part.groups[g.Dot(0)]
 	b := crdt.AppendGroup(nil, g)
@@ -72,16 +75,16 @@ func (r *registry) see(n *node, p int, g *crdt.Group) *known {
 		if !bytes.Equal(b, k.bytes) {
 			r.w.fail("the dot %v was minted twice: by %v as %v, and %v now writes %v", g.Dot(0), nodeID(k.by), &k.group, n.id, g)
 		}
-		return k
+		return
 	}
 	if !slices.Contains(n.actors, g.Actor) {
 		r.w.fail("%v writes %v, which nobody minted", n.id, g)
-		return nil
+		return
 	}
 	own, err := crdt.DecodeGroup(b) // a copy: nothing of it is shared with the shard
 	if err != nil {
 		r.w.fail("%v writes %v, which cannot be read back: %w", n.id, g, err)
-		return nil
+		return
 	}
 	k = &known{partition: p, group: own, bytes: b, minted: r.w.now, by: n.at, life: n.life}
 	for i := range g.Events {
@@ -94,7 +97,6 @@ func (r *registry) see(n *node, p int, g *crdt.Group) *known {
 	}
 	part.all = append(part.all, k)
 	r.w.history.minted(r.w, k)
-	return k
 }
 
 // find returns the event at a dot.

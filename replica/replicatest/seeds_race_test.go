@@ -2,5 +2,9 @@
 
 package replicatest
 
-// defaultSeeds is fewer under the race detector: a simulation is one goroutine.
-const defaultSeeds = 60
+// Fewer under the race detector: a simulation is one goroutine.
+const (
+	defaultSeeds = 60
+	aloneSeeds   = 10
+	frozenSeeds  = 20
+)

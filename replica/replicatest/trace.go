@@ -3,6 +3,7 @@ package replicatest
 import (
 	"encoding/binary"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -158,7 +159,7 @@ func describe(m any) string {
 	case replica.Asking:
 		fmt.Fprintf(&b, "Asking #%d p%d %v", m.ID, m.Partition, m.Query)
 	case replica.Answered:
-		fmt.Fprintf(&b, "Answered #%d owner=%t %v %d rows", m.ID, m.Owner, m.Answer.Clock, len(m.Answer.Rows))
+		fmt.Fprintf(&b, "Answered #%d ready=%t %v %d rows", m.ID, m.Ready, m.Answer.Clock, len(m.Answer.Rows))
 	case replica.Events:
 		fmt.Fprintf(&b, "Events p%d more=%t gap=%t report=%t", m.Partition, m.More, m.Gap, m.Report)
 		groups(m.Groups)
@@ -166,6 +167,19 @@ func describe(m any) string {
 		b.WriteString("Digest of")
 		for _, c := range m.Batch {
 			fmt.Fprintf(&b, " p%d", c.Partition)
+		}
+	case replica.Sounding:
+		fmt.Fprintf(&b, "Sounding #%d of", m.ID)
+		for _, e := range m.Batch {
+			fmt.Fprintf(&b, " p%d", e.Partition)
+			if e.Open {
+				fmt.Fprintf(&b, " at %v", e.Clock)
+			}
+		}
+	case replica.Sounded:
+		fmt.Fprintf(&b, "Sounded #%d active=%t", m.ID, m.Active)
+		for _, d := range m.Batch {
+			fmt.Fprintf(&b, " p%d same=%t ready=%t lost=%t %v", d.Partition, d.Same, d.Ready, d.Lost, d.Clock)
 		}
 	default:
 		fmt.Fprintf(&b, "%T %+v", m, m)
@@ -299,7 +313,9 @@ func checksum(m replica.Message) uint64 {
 		text(string(m.Result.Coordinator))
 		b = m.Result.Context.AppendBinary(b)
 	case replica.Asking:
-		num(5, m.ID, uint64(m.Partition))
+		num(5, m.ID, uint64(m.Partition), uint64(m.MaxStale))
+		flags(m.Hashed)
+		b = append(b, m.Hash[:]...)
 		text(m.Query.Key.String())
 		for _, f := range m.Query.Fields {
 			text(f)
@@ -311,7 +327,8 @@ func checksum(m replica.Message) uint64 {
 		}
 	case replica.Answered:
 		num(6, m.ID)
-		flags(m.Owner, m.Failed, m.Answer.More)
+		flags(m.Ready, m.Failed, m.Same, m.Answer.More)
+		num(uint64(m.Staleness.Bound), uint64(m.Staleness.Reachable), uint64(len(m.Staleness.Missing)))
 		b = m.Answer.Dead.AppendBinary(m.Answer.Clock.AppendBinary(b))
 		rows(m.Answer.Rows)
 	case replica.Digest:
@@ -335,8 +352,66 @@ func checksum(m replica.Message) uint64 {
 	case replica.Nudge:
 		num(12, uint64(m.Partition))
 		text(string(m.From))
+	case replica.Sounding:
+		num(13, m.ID)
+		for _, e := range m.Batch {
+			num(uint64(e.Partition))
+			b = append(b, e.Print[:]...)
+			flags(e.Open)
+			b = e.Clock.AppendBinary(b)
+		}
+	case replica.Sounded:
+		num(14, m.ID, m.Ring)
+		flags(m.Active)
+		for _, d := range m.Batch {
+			num(uint64(d.Partition))
+			flags(d.Same, d.Ready, d.Lost)
+			b = d.Clock.AppendBinary(b)
+		}
 	default:
-		b = fmt.Appendf(b, "%+v", m)
+		b = append(b, reflect.TypeOf(m).Name()...)
+		b = appendValue(b, reflect.ValueOf(m))
 	}
 	return fnv(fnvOffset, b)
+}
+
+// appendValue appends all that a value says, whatever is behind pointers and in
+// fields that are not exported.
+func appendValue(b []byte, v reflect.Value) []byte {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if v.IsNil() {
+			return append(b, 0)
+		}
+		return appendValue(append(b, 1), v.Elem())
+	case reflect.Struct:
+		for i := range v.NumField() {
+			b = appendValue(b, v.Field(i))
+		}
+	case reflect.Slice, reflect.Array:
+		b = binary.AppendUvarint(b, uint64(v.Len()))
+		if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
+			return append(b, v.Bytes()...)
+		}
+		for i := range v.Len() {
+			b = appendValue(b, v.Index(i))
+		}
+	case reflect.String:
+		b = append(binary.AppendUvarint(b, uint64(v.Len())), v.String()...)
+	case reflect.Bool:
+		if v.Bool() {
+			return append(b, 1)
+		}
+		return append(b, 0)
+	default:
+		switch {
+		case v.CanUint():
+			b = binary.AppendUvarint(b, v.Uint())
+		case v.CanInt():
+			b = binary.AppendVarint(b, v.Int())
+		default:
+			panic("replicatest: a message holds a " + v.Type().String())
+		}
+	}
+	return b
 }

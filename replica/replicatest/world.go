@@ -8,6 +8,7 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 	"github.com/cartwheel-db/cartwheel/ring"
 )
 
@@ -16,6 +17,7 @@ const (
 	us     = int64(1e3)
 	ms     = int64(1e6)
 	second = int64(1e9)
+	hour   = 3600 * second
 )
 
 // Options of one simulation.
@@ -25,6 +27,11 @@ type Options struct {
 	Story io.Writer // told every event as it happens; may be nil
 	Bug   Bug       // planted mistakes; the zero value plants none
 	Fair  bool      // nothing goes wrong, and messages arrive once
+
+	Without   replica.Mechanism // ways of repair that are switched off
+	NoBarrier bool              // every owner counts as ready
+	Alone     replica.Mechanism // an owner falls behind, and this must suffice
+	Freeze    bool              // after some faults all but a core are frozen for good
 }
 
 // Bug plants mistakes, to show that the checkers find them. Each is a lie of
@@ -59,16 +66,30 @@ type Tally struct {
 // Checked counts what the checkers had to look at: a checker that is never given
 // anything holds nothing.
 type Checked struct {
-	FreshReads  int // reads that had something they could not miss
-	Removals    int // acknowledged removals whose observation is certain
-	Blind       int // of them, without a context
-	Resets      int
-	Counters    int // exact ones with increments
-	Doubtful    int // increments of unknown outcome that were in a counter
-	Overwrites  int // acknowledged writes whose client had seen an earlier one
-	Siblings    int // blobs with more values than one
-	TwiceMinted int // operations that were minted more than once
-	Lapsed      int // removals that rested on another one's event, which was lost with its disk
+	FreshReads     int // reads that had something they could not miss
+	Barriers       int // owners that became ready
+	Promised       int // reads that had to show what an earlier client was told
+	Behind         int // bounds of staleness of something that was behind
+	SmallBounds    int // bounds below ten seconds
+	LargeBounds    int
+	UnknownBounds  int
+	MaxStale       int // reads that were to be fresh to a given degree, and were
+	TooStale       int // and those that could not be
+	Sessions       int // reads that had to cover a session, and did
+	Falsified      int // rows changed below everything
+	Probes         int // reads and writes of a healthy core
+	DegradedProbes int
+	SessionsUnmet  int
+	Expired        int // mutations whose window had closed
+	Removals       int // acknowledged removals whose observation is certain
+	Blind          int // of them, without a context
+	Resets         int
+	Counters       int // exact ones with increments
+	Doubtful       int // increments of unknown outcome that were in a counter
+	Overwrites     int // acknowledged writes whose client had seen an earlier one
+	Siblings       int // blobs with more values than one
+	TwiceMinted    int // operations that were minted more than once
+	Lapsed         int // removals that rested on another one's event, which was lost with its disk
 
 	// Ghosts are operations, other than increments, that were minted twice, by two
 	// coordinators, where one copy was since replaced and the other one lives on.
@@ -77,31 +98,13 @@ type Checked struct {
 	Ghosts int
 }
 
-func (c *Checked) add(o Checked) {
-	c.FreshReads += o.FreshReads
-	c.Removals += o.Removals
-	c.Blind += o.Blind
-	c.Resets += o.Resets
-	c.Counters += o.Counters
-	c.Doubtful += o.Doubtful
-	c.Overwrites += o.Overwrites
-	c.Siblings += o.Siblings
-	c.TwiceMinted += o.TwiceMinted
-	c.Lapsed += o.Lapsed
-	c.Ghosts += o.Ghosts
-}
-
 // All is the number of operations, whatever became of them.
 func (t Tally) All() int { return t.Acked + t.Unknown + t.Failed + t.Reads }
 
-func (t *Tally) add(o Tally) {
-	t.Acked += o.Acked
-	t.Unknown += o.Unknown
-	t.Failed += o.Failed
-	t.Reads += o.Reads
-	t.ReadFailed += o.ReadFailed
-	t.Retried += o.Retried
-}
+// Of the shards' trees: few leaves, so that some are shared.
+const leaves = 16
+
+var treeKey = merkle.NewKey([]byte("a secret of the simulated cluster"))
 
 // minOps is the least number of operations of a seed.
 const minOps = 200
@@ -126,8 +129,10 @@ type World struct {
 	facts   ring.Facts
 	ring    *ring.Ring // what all nodes will have learnt at last
 	wild    int        // counts wipes, restores and changes of the ring
+	rings   int        // counts the latter alone
 	quiet   bool
-	running int // clients with work left
+	frozen  bool // faults stand still, and all but a core of nodes with them
+	running int  // clients with work left
 	asked   uint64
 
 	report Report
@@ -151,8 +156,14 @@ type profile struct {
 	skew       int64 // ms
 	think      int64 // ns between operations of a client
 	faultEvery int64 // ns
-	clients    int
-	keys       int // of each kind
+
+	// Of the shards, see [replica.Config].
+	sound, patience, trim, verify int64
+	opWindow, maxSkew             int64 // ms
+	logCap, opCap, snapshotRate   int64
+	largeRows, batchBytes         int
+	clients                       int
+	keys                          int // of each kind
 }
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
@@ -173,9 +184,20 @@ func newProfile(r *rand.Rand) profile {
 		skew:       pick(r, int64(0), 200, 28_000),
 		think:      pick(r, 2*ms, 30*ms, 300*ms, 600*ms),
 		faultEvery: pick(r, 600*ms, 1500*ms, 4*second),
-		clients:    pick(r, 3, 5, 12),
-		keys:       pick(r, 1, 3),
+
+		sound:        pick(r, 200*ms, 500*ms, second),
+		patience:     pick(r, 300*ms, 2*second),
+		trim:         pick(r, 300*ms, 2*second),
+		verify:       pick(r, 2*second, 10*second, hour),
+		logCap:       pick(r, int64(1), 4<<10, 8<<20, 8<<20),
+		opCap:        pick(r, int64(1)<<18, 1<<18, 20),
+		snapshotRate: pick(r, int64(64)<<10, 32<<20),
+		largeRows:    pick(r, 1, 4<<10),
+		batchBytes:   pick(r, 1<<10, 2<<20, 2<<20),
+		clients:      pick(r, 3, 5, 12),
+		keys:         pick(r, 1, 3),
 	}
+	p.clocks(r)
 	switch p.nodes {
 	case 3:
 		p.newcomer = r.IntN(2) == 0
@@ -185,6 +207,22 @@ func newProfile(r *rand.Rand) profile {
 	}
 	return p
 }
+
+// clocks sets how far the nodes' wall clocks are apart, and for how long retries
+// are recognised: for the usual ten minutes, for so short a time that operations
+// are forgotten within a seed, or for longer than the clocks are hours apart.
+func (p *profile) clocks(r *rand.Rand) {
+	switch p.maxSkew, p.opWindow = 60_000, 600_000; r.IntN(5) {
+	case 0, 1:
+		p.skew, p.maxSkew, p.opWindow = pick(r, int64(0), 200), 500, pick(r, int64(2500), 6000)
+	case 2:
+		p.skew, p.maxSkew, p.opWindow = 3*3600_000, 10*3600_000, 10*3600_000
+	}
+}
+
+// longWindow divides the windows, in ms: operations under a shorter one are
+// forgotten before a seed is over.
+const longWindow = 60_000
 
 // fair is weather without faults, on disks and links of some speed.
 func (p *profile) fair() {
@@ -201,14 +239,26 @@ func Run(o Options) (*Report, error) {
 	}
 	w.report.Seed = o.Seed
 	w.profile = newProfile(w.dice)
-	if o.Fair {
+	switch {
+	case o.Alone != 0:
+		w.profile.weatherAlone(o.Alone)
+		w.opt.Fair, w.opt.Without = true, others(o.Alone)
+	case o.Fair:
 		w.profile.fair()
 	}
 	w.memory.init(w)
 	w.history.init()
 	w.build()
-	w.loop(func() bool { return w.running == 0 && w.faults.done() })
-	w.calm()
+	switch {
+	case o.Alone != 0:
+		w.runAlone(o.Alone)
+	default:
+		if o.Freeze {
+			w.runFrozen()
+		}
+		w.loop(func() bool { return w.running == 0 && w.faults.done() })
+		w.calm()
+	}
 	for _, n := range w.nodes {
 		n.collect()
 	}
@@ -217,8 +267,8 @@ func Run(o Options) (*Report, error) {
 	}
 	w.report.Hash, w.report.Events, w.report.Virtual = w.trace.hash, w.fired, w.now
 	if w.err != nil {
-		return &w.report, fmt.Errorf("seed %d, at %.3f s: %w\n\nagain: go test ./replica/replicatest -run TestSimulation -seed %d -seeds 1 -v\n\n%s",
-			o.Seed, float64(w.now)/1e9, w.err, o.Seed, w.trace.tail(w.err.Error(), 70))
+		return &w.report, fmt.Errorf("seed %d, at %.3f s: %w\n\nagain: go test ./replica/replicatest -run TestSimulation -seed %d -seeds 1%s -v\n\n%s",
+			o.Seed, float64(w.now)/1e9, w.err, o.Seed, o.flags(), w.trace.tail(w.err.Error(), 70))
 	}
 	return &w.report, nil
 }
@@ -256,6 +306,7 @@ func (w *World) build() {
 	for _, c := range w.clients {
 		w.after(w.between(0, w.profile.think), c.next)
 	}
+	w.lookAround()
 	w.faults.init(w)
 }
 
@@ -277,7 +328,7 @@ func (w *World) foldRing() {
 		panic(err)
 	}
 	w.ring = r
-	w.wild++
+	w.newRing()
 }
 
 // fail ends the simulation with the first violation.
