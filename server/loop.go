@@ -114,6 +114,7 @@ func startLoop(cfg loopConfig) (*loop, error) {
 		l.run()
 		close(l.commits)
 		syncer.Wait()
+		l.shard.Release()
 		if err := l.store.Close(); err != nil {
 			l.log.Error("close store", "path", cfg.path, "err", err)
 		}

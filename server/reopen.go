@@ -35,6 +35,13 @@ func (l *loop) open() error {
 		}
 		return errors.Join(fn(v), v.Close())
 	}
+	cfg.Hold = func() (replica.View, func() error, error) {
+		v, err := s.View()
+		if err != nil {
+			return nil, nil, err
+		}
+		return v, v.Close, nil
+	}
 	shard, err := replica.New(cfg, s.Actor(), l.ring, l.now())
 	if err != nil {
 		return errors.Join(err, s.Close())
@@ -57,6 +64,7 @@ func (l *loop) reopen(cause error) {
 	l.reopens.Add(1)
 	l.flush()
 	l.refuseAll(fmt.Sprintf("the store failed: %v", cause))
+	l.shard.Release()
 	if err := l.store.Close(); err != nil {
 		l.log.Error("close failed store", "path", l.cfg.path, "err", err)
 	}
