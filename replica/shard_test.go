@@ -32,6 +32,8 @@ type member struct {
 	store *replicatest.MemStore
 	sends []replica.Send
 	reply []replica.Reply
+
+	damage damage // of its store
 }
 
 func newTrio(t *testing.T, set func(*replica.Config)) *trio { return newTrioOwned(t, 3, set) }
@@ -45,13 +47,18 @@ func newTrioOwned(t *testing.T, owners int, set func(*replica.Config)) *trio {
 // newCrowd is as many nodes as one likes.
 func newCrowd(t *testing.T, nodes, owners int, set func(*replica.Config)) *trio {
 	t.Helper()
+	return newCrowdOf(t, nodes, owners, 1, set)
+}
+
+func newCrowdOf(t *testing.T, nodes, owners, partitions int, set func(*replica.Config)) *trio {
+	t.Helper()
 	var facts ring.Facts
 	for i, id := range []ring.NodeID{"n1", "n2", "n3", "n4", "n5"}[:nodes] {
 		if _, err := facts.Add(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: id, PeerAddr: string(id) + ":1", APIAddr: string(id) + ":2"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r, err := ring.Fold(ring.Config{Partitions: 1, Replicas: owners}, facts)
+	r, err := ring.Fold(ring.Config{Partitions: partitions, Replicas: owners}, facts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +74,8 @@ func newCrowd(t *testing.T, nodes, owners int, set func(*replica.Config)) *trio 
 func (w *trio) open(m *member, actor dvv.Actor, set func(*replica.Config)) {
 	w.t.Helper()
 	next := actor + 100
-	cfg := replica.Config{NoBarrier: true, Self: m.id, NewActor: func() dvv.Actor { next++; return next }, Read: func(fn func(replica.View) error) error { return fn(m.store.View()) }}
+	cfg := replica.Config{NoBarrier: true, Self: m.id, NewActor: func() dvv.Actor { next++; return next }, Read: func(fn func(replica.View) error) error { return fn(m.damage.of(m.store.View())) },
+		Hold: func() (replica.View, func() error, error) { return m.damage.of(m.store.View()), func() error { return nil }, nil }}
 	if set != nil {
 		set(&cfg)
 	}
@@ -149,7 +157,7 @@ func (w *trio) fill(m *member) *replicatest.MemTx {
 		w.t.Fatalf("%v has nothing to commit", m.id)
 	}
 	tx := m.store.Begin()
-	if err := m.shard.Fill(w.clock(), tx); err != nil {
+	if err := m.shard.Fill(w.clock(), m.damage.in(tx)); err != nil {
 		w.t.Fatal(err)
 	}
 	m.take()
