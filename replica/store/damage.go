@@ -12,6 +12,9 @@ var (
 	// durable, or that a page turned out unreadable. Nothing but closing and opening
 	// again helps.
 	ErrFailed = errors.New("store failed and must be reopened")
+	// ErrFull tells that a commit found no space and was rolled back. The store is as
+	// it was before, and works.
+	ErrFull = errors.New("no space left, rolled back")
 	// ErrBusy tells that another transaction is open, or views are while closing.
 	ErrBusy = errors.New("store is in use")
 	// ErrClosed tells that the store, view or transaction is closed.

@@ -163,48 +163,6 @@ func TestACommitTellsOfItsSyncsBeforeItReturns(t *testing.T) {
 	}
 }
 
-func TestAFailedCommitStopsTheStoreUntilItIsReopened(t *testing.T) {
-	path := sample(t, 10)
-	synced := false
-	o := testOptions()
-	o.NoSync, o.OnSync = false, func(string) { synced = true }
-	o.openFile = func(name string, _ int, mode os.FileMode) (*os.File, error) {
-		return os.OpenFile(name, os.O_RDONLY, mode) // every write will fail
-	}
-	s := mustOpen(t, path, o)
-	tx, err := s.Begin()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.PutClock(77, dvv.Clock{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := tx.Commit(); err == nil || synced {
-		t.Fatalf("commit to a file that takes no writes: %v, synced %t", err, synced)
-	}
-	if err := tx.Commit(); !errors.Is(err, ErrClosed) {
-		t.Errorf("second commit: %v", err)
-	}
-	if _, err := s.Begin(); !errors.Is(err, ErrFailed) {
-		t.Errorf("begin: %v", err)
-	}
-	if _, err := s.View(); !errors.Is(err, ErrFailed) {
-		t.Errorf("view: %v", err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again := mustOpen(t, path, testOptions())
-	v, err := again.View()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = v.Close() }()
-	if _, stored, err := v.Clock(77); stored || err != nil {
-		t.Errorf("the failed commit shows: %t, %v", stored, err)
-	}
-}
-
 func TestAStoreIsNotClosedUnderItsReadersAndItsWriter(t *testing.T) {
 	s := mustOpen(t, sample(t, 1), testOptions())
 	v, err := s.View()

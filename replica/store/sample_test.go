@@ -13,7 +13,7 @@ import (
 )
 
 func testOptions() Options {
-	return Options{ClusterID: "cluster", Node: "node", Partitions: 256, NoSync: true}
+	return Options{ClusterID: "cluster", Node: "node", Partitions: 256, NoSync: true, growth: 64 << 10}
 }
 
 func mustOpen(t testing.TB, path string, o Options) *Store {

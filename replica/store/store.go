@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,9 @@ type Options struct {
 	// on its goroutine.
 	OnSync func(path string)
 
-	openFile func(string, int, os.FileMode) (*os.File, error) // of existing files; nil for os.OpenFile
+	// For tests.
+	growth int  // bytes, instead of growth
+	noRedo bool // opening leaves what may not be durable as it is
 }
 
 func (o Options) identity() identity {
@@ -47,15 +50,18 @@ type Store struct {
 	actor   dvv.Actor
 	options Options
 	db      *bolt.DB
+	mapped  int // bytes of the map at first
 	file    *os.File
 	found   []*DamageError
 	tallies map[int]tally // guarded by mu; replaced by commits
 
-	mu     sync.Mutex
-	failed error // a commit failed with it
-	closed bool
-	views  int
-	begun  bool
+	mu      sync.Mutex
+	synced  *sync.Cond // of mu: a commit is over
+	standby standby
+	failed  error // a commit failed with it
+	closed  bool
+	views   int
+	begun   bool
 
 	values arena // of the open transaction
 
@@ -81,6 +87,7 @@ func Open(path string, o Options) (*Store, error) {
 		}
 	}
 	s := &Store{path: path, actor: newActor(), options: o}
+	s.synced = sync.NewCond(&s.mu)
 	if err := s.open(); err != nil {
 		s.release()
 		var refusal *RefusalError
@@ -128,22 +135,27 @@ func (s *Store) open() (err error) {
 	if err := s.openFile(); err != nil {
 		return err
 	}
-	o.InitialMmapSize = mapSize(s.file)
+	s.mapped = mapSize(s.file)
+	o.InitialMmapSize = s.mapped
 	o.Timeout = lockWait
 	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return s.file, nil }
 	s.db, err = bolt.Open(s.path, 0o600, o)
-	if err == nil {
-		s.db.AllocSize = growth
+	if err != nil {
+		return err
 	}
-	return err
+	if s.db.AllocSize = growth; s.options.growth > 0 {
+		s.db.AllocSize = s.options.growth
+	}
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return err
+	}
+	s.standby.durable = tx.ID()
+	return tx.Rollback()
 }
 
 func (s *Store) openFile() (err error) {
-	open := s.options.openFile
-	if open == nil {
-		open = os.OpenFile
-	}
-	if s.file, err = open(s.path, os.O_RDWR, 0o600); err != nil {
+	if s.file, err = os.OpenFile(s.path, os.O_RDWR, 0); err != nil {
 		return err
 	}
 	if err := lock(s.file); err != nil {
@@ -160,7 +172,13 @@ func (s *Store) openFile() (err error) {
 	}
 	s.found = in.damaged
 	s.damage.Store(uint64(len(in.damaged)))
-	return nil
+	if s.options.NoSync || s.options.noRedo {
+		return nil
+	}
+	if err := redo(s.file, in.pageSize); err != nil {
+		return fmt.Errorf("write the meta pages again: %w", err)
+	}
+	return syncDir(filepath.Dir(s.path)) // a crash may have come between the file's name and its sync
 }
 
 // release closes the file behind bbolt's back, when bbolt has not or cannot.
@@ -173,6 +191,13 @@ func (s *Store) release() {
 
 // Actor returns the id of this opening: random, never stored, never zero.
 func (s *Store) Actor() dvv.Actor { return s.actor }
+
+// Renew replaces the actor, as opening again would, for who begins anew after a
+// commit that was rolled back: see [ErrFull]. No transaction may be open.
+func (s *Store) Renew() dvv.Actor {
+	s.actor = newActor()
+	return s.actor
+}
 
 // Damaged returns the records, a thousand at most, that were damaged when the
 // store was opened.

@@ -87,9 +87,9 @@ func (t *Tx) uncount(b bucket, key, stored []byte) {
 	})
 }
 
-// settle puts the transaction's tallies in place. It is called once the commit
+// putTallies puts the transaction's tallies in place. It is called once the commit
 // is durable.
-func (t *Tx) settle() {
+func (t *Tx) putTallies() {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
 	maps.Copy(t.s.tallies, t.tallies)

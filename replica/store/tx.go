@@ -56,7 +56,7 @@ func (t *Tx) over(failed error) {
 // and close.
 //
 // After an error nothing is known to be durable, and the store refuses all but
-// Close: what the file shows may exist in the machine's memory only.
+// Close. Only with [ErrFull] nothing has happened, and the store goes on.
 func (t *Tx) Commit() error {
 	if t.tx == nil {
 		return fmt.Errorf("commit to store %s: transaction %w", t.s.path, ErrClosed)
@@ -66,15 +66,21 @@ func (t *Tx) Commit() error {
 		_ = t.Rollback()
 		return fmt.Errorf("commit to store %s: %w", t.s.path, broken)
 	}
-	tx := t.tx
+	tx, id := t.tx, t.tx.ID()
 	if err := t.commit(); err != nil {
 		t.tx = tx
 		_ = t.rollback() // a panic leaves the transaction, and bbolt's lock, behind
+		t.s.settled(0)
+		if t.s.full(err) {
+			t.over(nil)
+			return fmt.Errorf("commit to store %s: %w: %w", t.s.path, ErrFull, err)
+		}
 		err = fmt.Errorf("commit to store %s: %w", t.s.path, err)
 		t.over(err)
 		return err
 	}
-	t.settle()
+	t.s.settled(id)
+	t.putTallies()
 	stats := tx.Stats()
 	t.s.pages.Add(uint64(stats.GetPageAlloc()))
 	t.s.bytes.Add(t.bytes)
@@ -91,6 +97,9 @@ func (t *Tx) Commit() error {
 
 func (t *Tx) commit() (err error) {
 	defer t.guard.leave(t.guard.enter(), t.s.path, meta, &t.key, &err)
+	if err := t.s.stand(t.tx); err != nil {
+		return err
+	}
 	err = t.tx.Commit()
 	t.tx = nil
 	return err

@@ -16,16 +16,23 @@ import (
 // The space of what later commits replace is not used again while a view is
 // open, and a file that outgrows its map waits for all open views. So a view is
 // short, and nobody waits for a commit while holding one.
-type View struct{ reader }
+type View struct {
+	reader
+	lent bool // by a commit that was under way
+}
 
 // View opens a snapshot.
 func (s *Store) View() (v *View, err error) {
 	if err := s.admit("view", false); err != nil {
 		return nil, err
 	}
-	v = &View{reader{s: s}}
+	v = &View{reader: reader{s: s}}
 	if err := v.begin(false); err != nil {
 		s.dismiss(false, err)
+		return nil, err
+	}
+	if err := v.hold(); err != nil {
+		s.dismiss(false, nil)
 		return nil, err
 	}
 	return v, nil
@@ -34,6 +41,10 @@ func (s *Store) View() (v *View, err error) {
 // Close ends the view. A second call does nothing.
 func (v *View) Close() error {
 	if v.tx == nil {
+		return nil
+	}
+	if v.giveBack() {
+		v.s.dismiss(false, nil)
 		return nil
 	}
 	err := v.rollback()
