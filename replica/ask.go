@@ -108,6 +108,9 @@ func (s *Shard) answer(m Asking) Answered {
 
 func (s *Shard) receiveAnswered(from ring.NodeID, m Answered) {
 	if q, asked := s.asks[m.ID]; asked && q.to == from {
+		if q.read.maxStale == 0 { // else it may have waited for fresher data
+			s.latency.note(s.now.Mono - q.at)
+		}
 		s.takeAnswer(from, m)
 		s.readOn(q.read)
 	}

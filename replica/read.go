@@ -52,7 +52,7 @@ func (r *read) wake(s *Shard) {
 		s.askAgain(r)
 		s.readOn(r)
 	case r.hedgeAt <= s.now.Mono:
-		r.hedgeAt = s.now.Mono + s.cfg.HedgeAfter
+		s.hedgeLater(r)
 		if len(r.asks) > 0 && s.askNext(r) {
 			s.Stats.Hedges++
 			s.readOn(r)
@@ -79,7 +79,7 @@ func (s *Shard) read(r *read, need int) {
 	r.part = s.ring.Partition(r.q.Key.Bucket, r.q.Key.Name)
 	r.count = quorum.NewRead[ring.NodeID](need, nil)
 	s.Stats.ReadsMerged++
-	r.hedgeAt = s.now.Mono + s.cfg.HedgeAfter
+	s.hedgeLater(r)
 	s.await(r)
 	// This node's own answer costs no message.
 	if s.owns(r.part) {

@@ -21,7 +21,7 @@ type Config struct {
 	// Read gives the committed state for the time of one call.
 	Read func(func(View) error) error
 
-	HedgeAfter    int64 // a read asks one more replica
+	HedgeAfter    int64 // a read asks one more replica, until enough answers tell how long they take
 	FallbackAfter int64 // a write that lacks acknowledgements asks fallbacks
 	ForwardAfter  int64 // a forwarded mutation is given to the next coordinator
 	ExchangeEvery int64 // digests of clocks to all co-owners
@@ -140,6 +140,7 @@ type Shard struct {
 	nextID   uint64
 	writes   map[place][]*write
 	asks     map[uint64]ask
+	latency  latency // of answers
 	waiting  []asking
 	forwards map[uint64]*forward
 	pending  []waiter // what has a deadline, in order of arrival
