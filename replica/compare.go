@@ -58,7 +58,7 @@ type pair struct {
 	since   int64
 
 	finding Verified // of the last verification
-	unlike  bool    // in it
+	unlike  bool     // in it
 }
 
 // lookEvery is how often, in nanoseconds, it is looked for pairs that are due.
@@ -138,7 +138,7 @@ func (s *Shard) askRoots() {
 			p.ask = 0
 			s.lookAgain(p)
 		}
-		if p.ask != 0 || p.due > s.now.Mono || len(batch[p.peer]) >= maxRoots {
+		if p.ask != 0 || p.due > s.now.Mono || s.walksDown(p) || len(batch[p.peer]) >= maxRoots {
 			continue
 		}
 		if !s.up(p.peer) {
@@ -352,4 +352,11 @@ func (s *Shard) catchUpWith(p *pair, theirs clock) {
 	if !s.without(LogCatchUp) {
 		s.catchUpFrom(p.partition, p.peer, false)
 	}
+}
+
+// Root tells the root of a partition's tree: equal on all owners whose clocks are
+// equal. It is not known while the tree is summed up anew.
+func (s *Shard) Root(partition int) (root merkle.Sum, known bool) {
+	r, known := s.root(partition)
+	return r.Root, known
 }

@@ -12,11 +12,11 @@ type Verified uint8
 // The outcomes.
 const (
 	VerifiedPending     Verified = 1 + iota // not compared yet
-	VerifiedEqual                          // equal, perhaps after a repair
-	VerifiedBehind                         // this node still lacks what the other has shown
-	VerifiedBusy                           // the clocks were never equal when they were looked at: writes go on, or the other is behind
-	VerifiedUnlike                         // equal clocks, different rows, and no repair that lasted
-	VerifiedUnreachable                    // the other could not be asked
+	VerifiedEqual                           // equal, perhaps after a repair
+	VerifiedBehind                          // this node still lacks what the other has shown
+	VerifiedBusy                            // the clocks were never equal when they were looked at: writes go on, or the other is behind
+	VerifiedUnlike                          // equal clocks, different rows, and no repair that lasted
+	VerifiedUnreachable                     // the other could not be asked
 	verifiedEnd
 )
 
@@ -51,7 +51,7 @@ type VerifyReport struct {
 type Finding struct {
 	Partition int
 	Peer      ring.NodeID
-	Verified   Verified
+	Found     Verified
 	Differed  bool // different rows under equal clocks
 }
 

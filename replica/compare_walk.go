@@ -47,7 +47,7 @@ func (s *Shard) startWalk(p *pair) {
 		s.lookAgain(p)
 		return
 	}
-	if s.trees.walk != nil {
+	if s.trees.walk != nil || slices.ContainsFunc(s.trees.scans, func(l *leafScan) bool { return l.partition == p.partition }) {
 		p.due = s.now.Mono + 2*s.lookEvery()
 		return
 	}
@@ -63,6 +63,8 @@ func (s *Shard) startWalk(p *pair) {
 	first := tree.Children(0, []int{0})
 	s.stepDown(w, merkle.Step{Level: 1, Indices: first, Sums: tree.Sums(1, first)})
 }
+
+func (s *Shard) walksDown(p *pair) bool { return s.trees.walk != nil && s.trees.walk.pair == p }
 
 func (s *Shard) stepDown(w *treeWalk, step merkle.Step) {
 	w.until = s.now.Mono + walkAllows

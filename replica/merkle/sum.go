@@ -77,11 +77,21 @@ func (k Key) Row(canonical []byte) Sum {
 
 // Leaf is the leaf, 0 <= leaf < leaves, that the row of this address belongs to.
 // It panics if leaves is not a size [NewTree] takes.
-func (k Key) Leaf(address []byte, leaves int) int {
-	mustSize(leaves)
+func (k Key) Leaf(address []byte, leaves int) int { return LeafAt(k.Place(address), leaves) }
+
+// Place is the keyed hash of an address: it says which leaf the row belongs to,
+// and stands for the address where rows are told apart in few bytes.
+func (k Key) Place(address []byte) uint64 {
 	k0, k1 := k.halves()
 	// Another key than Row's, so that a place says nothing about a hash.
-	return int(siphash.Hash(k0^placing, k1, address) & uint64(leaves-1))
+	return siphash.Hash(k0^placing, k1, address)
+}
+
+// LeafAt is the leaf of a place, in a tree of this size. It panics if leaves is
+// not a size [NewTree] takes.
+func LeafAt(place uint64, leaves int) int {
+	mustSize(leaves)
+	return int(place & uint64(leaves-1))
 }
 
 func (k Key) halves() (k0, k1 uint64) {

@@ -12,6 +12,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/crdt/pack"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 )
 
 // hostile messages are made by the encoder, which writes what it is told, or by hand.
@@ -66,6 +67,14 @@ var hostileMessages = []struct {
 	{"a clock cut short", []byte{8, 1, 0xc4, 1, 5, 0xc2}, "actors do not fit"},
 	{"a number in a long form", []byte{10, 0xcc, 3, 0}, "not in its shortest form"},
 	{"a nudge toward nobody", Append(nil, replica.Nudge{}), "toward no node"},
+	{"a verdict of no kind", Append(nil, replica.TreeVerdicts{Batch: []replica.TreeVerdict{{Partition: 1}}}), "no known kind: 0"},
+	{"a verdict of a kind unheard of", Append(nil, replica.TreeVerdicts{Batch: []replica.TreeVerdict{{Found: 99}}}), "no known kind: 99"},
+	{"a leaf beyond all", Append(nil, replica.RowPrints{Leaves: []int{1 << 16}}), "over its limit 65535"},
+	{"a level beyond all", Append(nil, replica.TreeBranch{Step: merkle.Step{Level: 17}}), "over its limit 16"},
+	{"sixty-five thousand nodes of nothing", append(Append(nil, replica.TreeBranch{})[:23], 0xdc, 0xff, 0xff), "array of 65535 values"},
+	{"an address of no type", Append(nil, replica.RowsMend{Rows: []replica.AddressedRow{{Address: crdt.Key{Bucket: "b", Name: "n"}.Row()}}}), "malformed row address"},
+	{"an address with a payload of another type", Append(nil, replica.RowsMend{Rows: []replica.AddressedRow{{Address: visits.Row(), Row: milkRow()}}}), "in a counter"},
+	{"wanted places out of order", Append(nil, replica.RowsApart{Wanted: []uint64{2, 1}}), "places out of order"},
 	{"a boolean that is none", []byte{8, 1, 0xc4, 1, 0, 1}, "where a boolean belongs"},
 	{"a part of a cut that is none", Append(nil, replica.CutAsk{Part: 9}), "part 9 of a cut"},
 	{"a key of a cut without a bucket", Append(nil, replica.CutAsk{Part: replica.CutRows, Wanted: replica.Wanted{Keys: []crdt.Key{{Type: crdt.Set, Name: "n"}}}}), "bucket of 0 bytes"},
@@ -139,6 +148,8 @@ func TestAKilobyteUnfoldsToLittle(t *testing.T) {
 		{"rows of a cut", replica.CutPage{Part: replica.CutRows, Rows: slices.Repeat([]replica.AddressedRow{{Address: crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "n"}.Row()}}, 90)}},
 		{"operations of a cut", replica.CutPage{Part: replica.CutOperations, Operations: make([]crdt.Remembered, 90)}},
 		{"keys of a cut", replica.CutAsk{Part: replica.CutRows, Wanted: replica.Wanted{Keys: slices.Repeat([]crdt.Key{{Type: crdt.Blob, Bucket: "b", Name: "n"}}, 200)}}},
+		{"leaves", replica.RowPrints{Leaves: make([]int, 980)}},
+		{"rows of one byte", replica.RowsMend{Rows: slices.Repeat([]replica.AddressedRow{{Address: crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "n"}.Row()}}, 90)}},
 		{"changes", replica.Forward{Mutation: replica.Mutation{Key: cart, Verb: replica.Update, Changes: slices.Repeat([]replica.Change{{Member: "a"}}, 160)}}},
 	} {
 		b, err := Append(nil, c.message), error(nil)

@@ -132,6 +132,36 @@ func TestEveryMessageReadsBackAndNoneIsCutOrPadded(t *testing.T) {
 		}},
 		{"cut done", func(d draw) replica.Message { return replica.CutDone{Partition: d.partition(), Cut: d.uint()} }},
 		{"nudge", func(d draw) replica.Message { return replica.Nudge{Partition: d.partition(), From: "n" + d.node()} }},
+		{"tree roots", func(d draw) replica.Message {
+			return replica.TreeRoots{ID: d.uint(), Batch: some3(d, func() replica.TreeRoot {
+				return replica.TreeRoot{Partition: d.partition(), Print: d.clock().Fingerprint(), Root: d.sum(), Clock: d.clock()}
+			})}
+		}},
+		{"tree verdicts", func(d draw) replica.Message {
+			return replica.TreeVerdicts{ID: d.uint(), Batch: some3(d, func() replica.TreeVerdict {
+				return replica.TreeVerdict{Partition: d.partition(), Found: replica.Likeness(1 + d.below(int(replica.NotNow))), Clock: d.clock()}
+			})}
+		}},
+		{"tree branch", func(d draw) replica.Message {
+			m := replica.TreeBranch{ID: d.uint(), Partition: d.partition(), Print: d.clock().Fingerprint(), Reply: d.bool()}
+			m.Step.Level = d.below(5)
+			for range d.below(4) {
+				m.Step.Indices, m.Step.Sums = append(m.Step.Indices, d.below(merkle.MaxLeaves)), append(m.Step.Sums, d.sum())
+			}
+			return m
+		}},
+		{"row prints", func(d draw) replica.Message {
+			return replica.RowPrints{ID: d.uint(), Partition: d.partition(), Print: d.clock().Fingerprint(), Leaves: some3(d, func() int { return d.below(merkle.MaxLeaves) }),
+				Rows: some3(d, func() replica.RowPrint { return replica.RowPrint{Place: d.uint(), Sum: d.sum()} })}
+		}},
+		{"rows apart", func(d draw) replica.Message {
+			m := replica.RowsApart{ID: d.uint(), Partition: d.partition(), Print: d.clock().Fingerprint(), Rows: some3(d, d.addressed), Wanted: some3(d, d.uint)}
+			slices.Sort(m.Wanted)
+			return m
+		}},
+		{"rows mend", func(d draw) replica.Message {
+			return replica.RowsMend{Partition: d.partition(), Print: d.clock().Fingerprint(), Rows: some3(d, d.addressed)}
+		}},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) { holdsTheCodec(t, v.draw(draw{t})) })
@@ -344,6 +374,17 @@ func (d draw) row(t crdt.Type) crdt.Row {
 		r.Live = append(r.Live, crdt.Live{Dot: dot, Payload: d.payload(t)})
 	}
 	return r
+}
+
+func (d draw) sum() merkle.Sum { return merkle.Sum(d.clock().Fingerprint()) }
+
+func (d draw) addressed() replica.AddressedRow {
+	k := d.anyKey()
+	a := k.Row()
+	if k.Type == crdt.Set {
+		a.Field = d.member()
+	}
+	return replica.AddressedRow{Address: a, Row: d.row(k.Type)}
 }
 
 func (d draw) answer() replica.Answer {
