@@ -28,7 +28,7 @@ func populate(b *testing.B, s *Store, n int) (c dvv.Clock) {
 
 func benchmarkAdds(b *testing.B, members, group int, sync bool) {
 	o := testOptions()
-	o.NoSync = !sync
+	o.NoSync, o.growth = !sync, 0
 	s := mustOpen(b, filepath.Join(b.TempDir(), "shard"), o)
 	c := populate(b, s, members)
 	seq := uint64(members)

@@ -54,10 +54,10 @@ func FuzzRecord(f *testing.F) {
 	}
 	for b := range buckets {
 		err := v.walk(b, nil, nil, func(key, value []byte) (bool, error) {
-			if b == rows {
-				key = key[2:]
-			}
 			f.Add(uint8(b), bytes.Clone(key), bytes.Clone(value))
+			if b == rows {
+				f.Add(uint8(b), bytes.Clone(key[2:]), bytes.Clone(value))
+			}
 			return true, nil
 		})
 		if err != nil {
@@ -72,10 +72,18 @@ func FuzzRecord(f *testing.F) {
 			return
 		}
 		hungry(t, 1<<20, func() { _ = decodeRecord(bucket(b)%buckets, key, value) })
+		hungry(t, 1<<20, func() { _ = rightKey(bucket(b)%buckets, key, value) })
 		var damage *DamageError
 		sealed := seal(rows, key, bytes.Clone(value))
 		if got, err := unseal(rows, key, sealed); err != nil || !bytes.Equal(got, value) {
 			t.Errorf("sealed %x reads %x, %v", value, got, err)
+		}
+		if isKey(rows, key) {
+			wrong := bytes.Clone(key)
+			wrong[len(value)%len(key)] ^= 1 << (len(value) % 8)
+			if right := rightKey(rows, wrong, sealed); !bytes.Equal(right, key) {
+				t.Errorf("%x stored as %x is taken for %x", key, wrong, right)
+			}
 		}
 		if _, err := unseal(log, key, sealed); !errors.As(err, &damage) {
 			t.Errorf("a record moved to another bucket reads: %v", err)

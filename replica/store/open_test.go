@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/cartwheel-db/cartwheel/crdt/pack"
 	"github.com/cartwheel-db/cartwheel/dvv"
 )
 
@@ -67,6 +68,24 @@ func TestAFileThatIsNotThisStoreIsRefusedWithBothValues(t *testing.T) {
 		}
 		return name
 	}
+	before := filepath.Join(t.TempDir(), "before")
+	db, err := bolt.Open(before, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for _, name := range bucketNames[:marks] {
+			if _, err := tx.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		id := pack.AppendString(pack.AppendString(pack.AppendUint(pack.AppendArray(nil, 5), 1), "cluster"), "node")
+		id = pack.AppendUint(pack.AppendUint(id, 256), 0)
+		return tx.Bucket([]byte("meta")).Put([]byte(metaKey), seal(meta, []byte(metaKey), id))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
 	cut := func(name string) string {
 		info, err := os.Stat(name)
 		if err == nil {
@@ -78,7 +97,7 @@ func TestAFileThatIsNotThisStoreIsRefusedWithBothValues(t *testing.T) {
 		return name
 	}
 	foreign := filepath.Join(t.TempDir(), "foreign")
-	db, err := bolt.Open(foreign, 0o600, nil)
+	db, err = bolt.Open(foreign, 0o600, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +115,7 @@ func TestAFileThatIsNotThisStoreIsRefusedWithBothValues(t *testing.T) {
 		{"another node", path, with(func(o *Options) { o.Node = "other" }), "node id", "other", "node", true},
 		{"another number of partitions", path, with(func(o *Options) { o.Partitions = 64 }), "number of partitions", "64", "256", true},
 		{"a later format", identified(identity{format: 3}), testOptions(), "format", "2", "3", true},
-		{"the format before", identified(identity{format: 1}), testOptions(), "format", "2", "1", true},
+		{"the format before", before, testOptions(), "format", "2", "1", true},
 		{"another node's file, cut", cut(identified(identity{Format, "cluster", "other", 256})), testOptions(), "node id", "node", "other", true},
 		{"an empty file", write(""), testOptions(), "file size", "2048", "0", false},
 		{"some other file", write(strings.Repeat("cart", 5000)), testOptions(), "magic", "ed0cdaed", "74726163", false},

@@ -10,24 +10,28 @@ import (
 // touched, its commit puts them in place.
 type tally struct{ groups, bytes, operations int64 }
 
-func (t *tally) addLog(groups int64, stored int) {
-	t.groups += groups
-	t.bytes += groups * int64(max(stored-sealSize, 0))
+// tallied is what one stored record of a bucket counts.
+func tallied(b bucket, stored int) tally {
+	switch b {
+	case log:
+		return tally{groups: 1, bytes: int64(max(stored-sealSize, 0))}
+	case remembered:
+		return tally{operations: 1}
+	default:
+		return tally{}
+	}
+}
+
+func (t tally) plus(sign int64, o tally) tally {
+	return tally{t.groups + sign*o.groups, t.bytes + sign*o.bytes, t.operations + sign*o.operations}
 }
 
 // note counts a record at opening.
 func (s *Store) note(b bucket, key, value []byte) {
-	if len(key) < 2 || b != log && b != remembered {
-		return
+	if t := tallied(b, len(value)); t != (tally{}) && len(key) >= 2 {
+		p := int(key[0])<<8 | int(key[1])
+		s.tallies[p] = s.tallies[p].plus(1, t)
 	}
-	p := int(key[0])<<8 | int(key[1])
-	t := s.tallies[p]
-	if b == log {
-		t.addLog(1, len(value))
-	} else {
-		t.operations++
-	}
-	s.tallies[p] = t
 }
 
 func (s *Store) tallyOf(p int) tally {
@@ -46,27 +50,26 @@ func (v *View) Tally(p int) (groups, logBytes, operations int64) {
 
 // Tally is that of the newest commit and of what the transaction changed.
 func (t *Tx) Tally(p int) (groups, logBytes, operations int64) {
-	c, own := t.tallies[p]
-	if !own {
-		c = t.s.tallyOf(p)
-	}
+	c := t.tally(p)
 	return c.groups, c.bytes, c.operations
 }
 
-// count changes the partition's tally within the transaction.
-func (t *Tx) count(p int, change func(*tally)) {
-	c, own := t.tallies[p]
-	if !own {
-		c = t.s.tallyOf(p)
+func (t *Tx) tally(p int) tally {
+	if c, own := t.tallies[p]; own {
+		return c
 	}
-	change(&c)
+	return t.s.tallyOf(p)
+}
+
+// count replaces the partition's tally within the transaction.
+func (t *Tx) count(p int, c tally) {
 	if t.tallies == nil {
 		t.tallies = map[int]tally{}
 	}
 	t.tallies[p] = c
 }
 
-// replaced counts a stored value as gone, when there is one under t.key.
+// replaced counts what is stored under t.key as gone, if anything is.
 func (t *Tx) replaced(b bucket) {
 	if k, old := t.cursor(b).Seek(t.key); bytes.Equal(k, t.key) {
 		t.uncount(b, k, old)
@@ -75,16 +78,10 @@ func (t *Tx) replaced(b bucket) {
 
 // uncount counts a stored record as gone.
 func (t *Tx) uncount(b bucket, key, stored []byte) {
-	if len(key) < 2 || b != log && b != remembered {
-		return
+	if c := tallied(b, len(stored)); c != (tally{}) && len(key) >= 2 {
+		p := int(key[0])<<8 | int(key[1])
+		t.count(p, t.tally(p).plus(-1, c))
 	}
-	t.count(int(key[0])<<8|int(key[1]), func(c *tally) {
-		if b == log {
-			c.addLog(-1, len(stored))
-		} else {
-			c.operations--
-		}
-	})
 }
 
 // putTallies puts the transaction's tallies in place. It is called once the commit

@@ -231,7 +231,7 @@ func (t *Tx) PutGroup(p int, g *crdt.Group) (err error) {
 	t.key = appendDot(t.key[:0], p, dvv.Dot{Actor: g.Actor, Seq: g.Last()})
 	t.replaced(log)
 	t.scratch = crdt.AppendGroup(t.scratch[:0], g)
-	t.count(p, func(c *tally) { c.addLog(1, len(t.scratch)+sealSize) })
+	t.count(p, t.tally(p).plus(1, tallied(log, len(t.scratch)+sealSize)))
 	return t.put(log)
 }
 
@@ -254,7 +254,7 @@ func (t *Tx) PutRemembered(p int, m *crdt.Remembered) (err error) {
 	defer t.guard.leave(t.guard.enter(), t.s.path, remembered, &t.key, &err)
 	t.key, t.scratch = appendOperation(t.key[:0], p, m.Op), crdt.AppendRemembered(t.scratch[:0], m)
 	t.replaced(remembered)
-	t.count(p, func(c *tally) { c.operations++ })
+	t.count(p, t.tally(p).plus(1, tallied(remembered, 0)))
 	return t.put(remembered)
 }
 
@@ -311,7 +311,7 @@ func (t *Tx) Drop(p int) (err error) {
 			return err
 		}
 	}
-	t.count(p, func(c *tally) { *c = tally{} })
+	t.count(p, tally{})
 	return nil
 }
 

@@ -14,8 +14,9 @@ import (
 // many commits follow. What it returns is copied out of the file.
 //
 // The space of what later commits replace is not used again while a view is
-// open, and a file that outgrows its map waits for all open views. So a view is
-// short, and nobody waits for a commit while holding one.
+// open: a view held for a minute costs the file what a minute's commits write. A
+// file that outgrows its map, of 64 GiB where addresses are not limited, waits for
+// all open views; nobody waits for a commit while holding one.
 type View struct {
 	reader
 	lent bool // by a commit that was under way
