@@ -25,6 +25,12 @@ the other, on keys of a Zipf distribution. First every key is loaded (leave that
 out with --load=false when an earlier run did it), then the cluster warms up.
 Ctrl-C ends the measurement early. Values stay, in buckets bench-*.
 
+A closed loop asks a slow cluster less. --rate is an open loop: operations begin
+at a steady rate, as those of many users do, and each has --deadline from when it
+was due. --overload tells what more load than a cluster can do does to it: the
+peak of the closed loop, then 1, 2 and 5 times as much for --duration each, then
+half of it, and how long it takes until 99 of 100 operations are good again.
+
 Workloads:
   cart     50 % add, 10 % remove, 40 % read a set of about 20 members
   counter  80 % increment, 20 % read
@@ -34,12 +40,14 @@ Workloads:
 CPU, syncs and batching are what the nodes say of themselves at /metrics, so name
 every node as an endpoint. JSON has the fields of the text, with units in their
 names: {command, began, machine, cluster, workload, elapsed_s, interrupted,
-operations, total, server, client, failures, warnings}. Of the operations,
-per read is how many members or siblings a read gave.`,
+operations, total, offer, overload, server, client, failures, warnings}. Of the
+operations, per read is how many members or siblings a read gave.`,
 		Example: `  cartwheel bench
   cartwheel bench --workload counter --clients 16 --duration 30s
   cartwheel bench --workload blob-a --ops 100000 --json blob-a.json
-  cartwheel bench --workload cart --json - | jq .server.cpu_us_per_op`,
+  cartwheel bench --workload cart --json - | jq .server.cpu_us_per_op
+  cartwheel bench --rate 2000 --deadline 500ms
+  cartwheel bench --overload --duration 5s`,
 		Args: takes("", 0, 0),
 	}
 	f := c.Flags()
@@ -56,9 +64,17 @@ per read is how many members or siblings a read gave.`,
 	f.Uint32Var(&cfg.W, "w", 0, "durable copies a mutation waits for (default: the cluster's W)")
 	f.Uint32Var(&cfg.R, "r", 0, "replicas a read joins (default: the cluster's R)")
 	f.BoolVar(&cfg.Fast, "fast", false, "reads ask one replica only")
+	f.Float64Var(&cfg.Rate, "rate", 0, "open loop: begin this many operations a second, whatever becomes of them")
+	f.BoolVar(&cfg.Overload, "overload", false, "find the peak of the closed loop, offer 1, 2 and 5 times as much, then half of it")
+	f.DurationVar(&cfg.Deadline, "deadline", time.Second, "open loop: time of one operation, from when it was due")
+	f.IntVar(&cfg.Outstanding, "outstanding", 4096, "open loop: operations under way at most; what is due beyond counts as not begun")
+	f.BoolVar(&cfg.Retry, "retry", false, "open loop: retry and hold back as the client library does, not one request an operation")
 	f.StringVar(&jsonFile, "json", "", "write the report as JSON to this file as well; - is stdout, instead of text")
 	c.MarkFlagsMutuallyExclusive("r", "fast")
 	c.MarkFlagsMutuallyExclusive("ops", "duration")
+	c.MarkFlagsMutuallyExclusive("ops", "rate")
+	c.MarkFlagsMutuallyExclusive("ops", "overload")
+	c.MarkFlagsMutuallyExclusive("rate", "overload")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cfg.Endpoints, cfg.Timeout = s.addresses(), s.timeout
 		cfg.Command = strings.Join(append([]string{"cartwheel"}, s.args...), " ")

@@ -18,6 +18,7 @@ type DB struct {
 	issuer    *issuer
 	seen      stamp
 	stats     counters
+	throttle  throttle
 	close     func()
 }
 
@@ -25,9 +26,12 @@ type config struct {
 	timeout        time.Duration
 	attemptTimeout time.Duration
 	cooldown       time.Duration
+	attempts       int
 	rotate         bool
 	http           connect.HTTPClient
 	observe        func(Attempt)
+
+	withoutSessions bool
 }
 
 // Option configures Open.
@@ -40,6 +44,11 @@ func WithTimeout(d time.Duration) Option { return func(c *config) { c.timeout = 
 // for several within the deadline of a call. Default 2 s.
 func WithAttemptTimeout(d time.Duration) Option { return func(c *config) { c.attemptTimeout = d } }
 
+// WithAttempts bounds the attempts of one call; 0, the default, is as many as its
+// deadline allows. Calls of one attempt are sent whatever became of others: such
+// a client is not kept from asking an overloaded cluster for more, as others are.
+func WithAttempts(n int) Option { return func(c *config) { c.attempts = n } }
+
 // WithCooldown sets for how long an endpoint that failed is asked only when no
 // other is left. Default 1 s.
 func WithCooldown(d time.Duration) Option { return func(c *config) { c.cooldown = d } }
@@ -47,6 +56,10 @@ func WithCooldown(d time.Duration) Option { return func(c *config) { c.cooldown 
 // WithRotation begins each call at the next endpoint, spreading the load.
 // Without it calls stay with one endpoint as long as that one answers.
 func WithRotation() Option { return func(c *config) { c.rotate = true } }
+
+// WithoutSessions makes handles that have no session, unless InSession gives
+// them one. It spares the nodes a signature on every reply.
+func WithoutSessions() Option { return func(c *config) { c.withoutSessions = true } }
 
 // WithHTTPClient replaces the HTTP client, for TLS settings or an in-memory
 // network. The default speaks HTTP/2 on https and, without TLS, on http.

@@ -24,10 +24,11 @@ type Stats struct {
 	Failovers         uint64 // retries at another endpoint than the attempt before
 	Failures          uint64 // operations that ended with an error
 	UnknownOutcomes   uint64 // failures of which nobody knows the outcome
+	HeldBack          uint64 // attempts not made, because the cluster refused too many for overload
 }
 
 type counters struct {
-	operations, attempts, retries, retried, failovers, failures, unknown atomic.Uint64
+	operations, attempts, retries, retried, failovers, failures, unknown, held atomic.Uint64
 }
 
 // Stats returns the counts so far. Each is exact; together they are not one
@@ -41,5 +42,6 @@ func (db *DB) Stats() Stats {
 		Failovers:         db.stats.failovers.Load(),
 		Failures:          db.stats.failures.Load(),
 		UnknownOutcomes:   db.stats.unknown.Load(),
+		HeldBack:          db.stats.held.Load(),
 	}
 }

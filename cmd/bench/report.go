@@ -24,6 +24,8 @@ type Report struct {
 	Total       Operations   `json:"total"`
 	Server      Server       `json:"server"`
 	Client      Client       `json:"client"`
+	Offer       *Offer       `json:"offer,omitempty"`    // of an open loop
+	Overload    *Overload    `json:"overload,omitempty"` // operations, total and failures are then of the whole curve
 	Failures    []Failures   `json:"failures"`
 	Warnings    []string     `json:"warnings"`
 }
@@ -103,7 +105,13 @@ func (r *Report) Text(w io.Writer) error {
 	fmt.Fprintf(b, "          %s\n", r.Workload.shape())
 	fmt.Fprintf(b, "measured  %.1f s from %s, after %v s of warming up%s\n\n", r.ElapsedS, r.Began.Format(time.RFC3339), r.Workload.WarmupS, r.interrupted())
 	r.latencies(b)
-	fmt.Fprintf(b, "\nservers   %.0f us CPU per op\n", r.Server.CPUPerOp)
+	if b.WriteByte('\n'); r.Offer != nil {
+		r.Offer.text(b)
+	}
+	if r.Overload != nil {
+		r.Overload.text(b)
+	}
+	fmt.Fprintf(b, "servers   %.0f us CPU per op\n", r.Server.CPUPerOp)
 	fmt.Fprintf(b, "client    %.0f us CPU per op\n", r.Client.CPUPerOp)
 	fmt.Fprintf(b, "syncs     %.3f per op, %.3f per write\n", r.Server.SyncsPerOp, r.Server.SyncsPerWrite)
 	fmt.Fprintf(b, "batching  %.1f groups per commit, %.1f messages and %.1f groups per frame\n",

@@ -31,6 +31,16 @@ type Config struct {
 	W, R      uint32 // 0 for the cluster's
 	Fast      bool
 	Command   string // for the report
+
+	// An open loop: Rate operations a second begin whatever becomes of those
+	// before. Overload measures a closed loop and then multiples of its peak. 0 and
+	// false for a closed loop alone.
+	Rate        float64
+	Overload    bool
+	Deadline    time.Duration // of an operation in an open loop, from when it was due
+	Outstanding int           // operations under way at most, in an open loop
+	Retry       bool          // in an open loop: retry and hold back as the client library does
+	recovery    time.Duration // tests: how long to look whether it recovers
 	// Progress, if not nil, is told what is going on, in a few words.
 	Progress func(string)
 }
@@ -40,13 +50,17 @@ func (c Config) Check() error {
 	if _, err := findWorkload(c.Workload); err != nil {
 		return err
 	}
+	if !c.open() {
+		c.Outstanding, c.Deadline = 1, 1 // of no use
+	}
 	for _, bound := range []struct {
 		name                string
 		value, least, bound int
 	}{
-		{"clients", c.Clients, 1, 10_000},
+		{"clients", c.Clients, 1, maxClients},
 		{"keys", c.Keys, 1, 10_000_000},
 		{"value size", c.ValueSize, 1, 1 << 20},
+		{"outstanding", c.Outstanding, 1, 100_000},
 	} {
 		if bound.value < bound.least || bound.value > bound.bound {
 			return fmt.Errorf("%s: %d, from %d to %d are possible", bound.name, bound.value, bound.least, bound.bound)
@@ -57,6 +71,14 @@ func (c Config) Check() error {
 		return fmt.Errorf("theta: %v, from 0 to below 1 is possible", c.Theta)
 	case c.Duration <= 0 && c.Ops == 0:
 		return fmt.Errorf("duration: %v, more than 0 is needed", c.Duration)
+	case !(c.Rate >= 0 && c.Rate <= 1e6):
+		return fmt.Errorf("rate: %v, from 1 to 1e6 operations a second are possible, or 0 for a closed loop", c.Rate)
+	case c.Rate > 0 && c.Overload:
+		return errors.New("rate and overload: want one of them, overload finds its rates by itself")
+	case c.open() && c.Ops > 0:
+		return errors.New("ops: an open loop lasts for a duration")
+	case c.Deadline <= 0:
+		return fmt.Errorf("deadline: %v, more than 0 is needed", c.Deadline)
 	case c.Warmup < 0:
 		return fmt.Errorf("warmup: %v, at least 0 is needed", c.Warmup)
 	case c.Fast && c.R > 0:
@@ -64,6 +86,8 @@ func (c Config) Check() error {
 	}
 	return nil
 }
+
+func (c Config) open() bool { return c.Rate > 0 || c.Overload }
 
 func (c Config) say(format string, args ...any) {
 	if c.Progress != nil {
@@ -81,7 +105,13 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	db, err := cartwheel.Open(ctx, cfg.Endpoints, cartwheel.WithTimeout(cfg.Timeout), cartwheel.WithRotation())
+	options := []cartwheel.Option{cartwheel.WithTimeout(cfg.Timeout), cartwheel.WithRotation()}
+	if cfg.open() {
+		lean := newWire()
+		defer lean.close()
+		options = append(options, cartwheel.WithHTTPClient(lean))
+	}
+	db, err := cartwheel.Open(ctx, cfg.Endpoints, options...)
 	if err != nil {
 		return Report{}, err
 	}
@@ -90,31 +120,51 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if report.Cluster, err = clusterOf(ctx, db, cfg.Endpoints); err != nil {
 		return Report{}, err
 	}
-	to := newTarget(w, db, cfg)
+	keys := newZipf(cfg.Keys, cfg.Theta)
+	run := &runner{cfg: cfg, workload: w, db: db, keys: &keys, closed: newTarget(w, db, cfg)}
+	run.to = run.closed
 	if cfg.Load {
 		cfg.say("loading %d keys", cfg.Keys)
-		if err := load(ctx, to, cfg); err != nil {
+		if err := load(ctx, run.to, cfg); err != nil {
 			return Report{}, fmt.Errorf("loading: %w", err)
 		}
 	}
-	keys := newZipf(cfg.Keys, cfg.Theta)
-	var clients []*generator
 	for i := range cfg.Clients {
-		clients = append(clients, newGenerator(w, &keys, cfg.Seed, i))
+		run.clients = append(run.clients, newGenerator(w, run.keys, cfg.Seed, i))
 	}
 	if cfg.Warmup > 0 {
 		cfg.say("warming up for %v", cfg.Warmup)
-		drive(ctx, to, clients, cfg.Warmup, 0)
+		drive(ctx, run.to, run.clients, cfg.Warmup, 0)
+	}
+	if cfg.open() && !cfg.Retry {
+		once, err := cartwheel.Open(ctx, cfg.Endpoints, append(options, cartwheel.WithAttempts(1))...)
+		if err != nil {
+			return Report{}, err
+		}
+		defer once.Close()
+		run.db, run.to = once, newTarget(w, once, cfg)
 	}
 	if err := ctx.Err(); err != nil {
 		return Report{}, err
 	}
-	measure(ctx, &report, cfg, db, to, w, clients)
+	run.measure(ctx, &report)
 	return report, nil
 }
 
+// runner is a run whose cluster is loaded and warm.
+type runner struct {
+	cfg      Config
+	workload workload
+	db       *cartwheel.DB
+	keys     *zipf
+	closed   target // for a closed loop: retries as the client library does
+	to       target // for what is measured
+	clients  []*generator
+}
+
 // measure drives the clients between two looks at everybody's counts.
-func measure(ctx context.Context, report *Report, cfg Config, db *cartwheel.DB, to target, w workload, clients []*generator) {
+func (run *runner) measure(ctx context.Context, report *Report) {
+	cfg := run.cfg
 	// What was interrupted still wants its second look.
 	lookCtx := context.WithoutCancel(ctx)
 	looker := &http.Client{}
@@ -122,18 +172,31 @@ func measure(ctx context.Context, report *Report, cfg Config, db *cartwheel.DB, 
 	endpoints := urls(cfg.Endpoints)
 
 	before, warnings := scrape(lookCtx, looker, endpoints)
-	stats, cpu := db.Stats(), cpuTime()
+	stats, cpu := run.db.Stats(), cpuTime()
 	report.Began = time.Now().UTC()
 	cfg.say("measuring")
-	result := drive(ctx, to, clients, cfg.Duration, cfg.Ops)
+	var result *tally
+	var steady *outcome
+	switch {
+	case cfg.Overload:
+		report.Overload, result = run.overload(ctx)
+	case cfg.Rate > 0:
+		steady = offer(ctx, run.to, run.clients[0], cfg.Rate, cfg.Duration, cfg)
+		result = steady.tally()
+	default:
+		result = drive(ctx, run.to, run.clients, cfg.Duration, cfg.Ops)
+	}
 	elapsed := time.Since(report.Began)
+	if steady != nil {
+		report.Offer = steady.offer(cfg, cfg.Rate, run.workload.mix, min(elapsed, cfg.Duration))
+	}
 	cpu = cpuTime() - cpu
-	report.Client.add(stats, db.Stats())
+	report.Client.add(stats, run.db.Stats())
 	after, more := scrape(lookCtx, looker, endpoints)
 
 	server, restarts := spent(endpoints, before, after)
 	report.ElapsedS, report.Interrupted = elapsed.Seconds(), ctx.Err() != nil
-	report.Operations, report.Total = result.summary(w.mix, elapsed)
+	report.Operations, report.Total = result.summary(run.workload.mix, elapsed)
 	report.Failures = result.reasons()
 	report.Client.CPUPerOp = ratio(float64(cpu.Microseconds()), float64(report.Total.Ops))
 	report.Server = server.over(report.Total.Ops, report.writes())

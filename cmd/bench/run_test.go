@@ -161,6 +161,11 @@ func TestAConfigurationThatCannotRunIsRefusedWithItsBounds(t *testing.T) {
 		{"all on one key by theta", func(c *Config) { c.Theta = 1 }, "theta: 1,"},
 		{"nothing to measure", func(c *Config) { c.Ops = 0 }, "duration: 0s"},
 		{"a negative warmup", func(c *Config) { c.Warmup = -1 }, "warmup: -1ns"},
+		{"a rate below nothing", func(c *Config) { c.Rate = -1 }, "rate: -1,"},
+		{"an open loop of a number of operations", func(c *Config) { c.Rate, c.Deadline, c.Outstanding = 1, 1, 1 }, "ops: an open loop"},
+		{"an open loop without deadline", func(c *Config) { c.Ops, c.Duration, c.Rate, c.Outstanding = 0, 1, 1, 1 }, "deadline: 0s"},
+		{"an open loop of nothing at a time", func(c *Config) { c.Rate, c.Deadline = 1, 1 }, "outstanding: 0, from 1"},
+		{"rate and overload", func(c *Config) { c.Rate, c.Overload, c.Deadline, c.Outstanding = 1, true, 1, 1 }, "rate and overload"},
 		{"fast and r", func(c *Config) { c.Fast, c.R = true, 2 }, "r and fast"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
