@@ -73,12 +73,12 @@ type Damage interface {
 	error
 	// Record returns the part of the store ("clocks", "rows", "dead", "deferred",
 	// "log", "remembered", "marks", "trees", "staged") and the record's partition and
-	// key as they are stored: of a row its address bytes; of a logged group its actor
-	// and last sequence, 8 bytes each; of an operation issue time, client and
-	// sequence. Both may themselves be damaged, so all that is known is that
-	// something lay between the record's neighbours: a look-up that finds nothing
-	// right beside such a record tells of it too. Damage below the records is of no
-	// part, and partition -1.
+	// key as they are stored, or as they should be where the store can tell: of a row
+	// its address bytes; of a logged group its actor and last sequence, 8 bytes each;
+	// of an operation issue time, client and sequence. Both may themselves be damaged,
+	// so all that is known is that something lay between the record's neighbours: a
+	// look-up that finds nothing right beside such a record tells of it too. Damage
+	// below the records is of no part, and partition -1.
 	Record() (part string, partition int, key []byte)
 }
 
