@@ -9,6 +9,15 @@ import (
 // "nohold" of the model.
 func (p *Partition) StopHolding() { p.awaited = dvv.Clock{} }
 
+// Header returns the bytes of a promotion in pieces, and ReadHeader reads them.
+func (in *Install) Header() []byte { return in.appendHeader(nil) }
+
+// ReadHeader reads what [Install.Header] returned.
+func ReadHeader(b []byte) (*Install, error) {
+	in := &Install{}
+	return in, in.readHeader(b)
+}
+
 // IgnoreKeys makes an install compare leaves only and overlook clears that one
 // side alone has deferred.
 func (in *Install) IgnoreKeys() { in.keys = map[crdt.Key]bool{} }

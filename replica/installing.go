@@ -457,8 +457,7 @@ func (s *Shard) fillPromote(c *commit, in *install) error {
 		return nil
 	})
 	if errors.Is(err, errStageLost) {
-		s.enqueue(0, func(c *commit) error { return s.loseStage(c, in) })
-		return nil
+		return s.loseStage(c, in)
 	}
 	if err != nil {
 		return err
@@ -491,8 +490,10 @@ func (s *Shard) loseStage(c *commit, in *install) error {
 	switch {
 	case !s.current(in):
 		return nil
-	case slices.Contains(c.touched, p): // by the step that met the damage
-		s.enqueue(0, func(c *commit) error { return s.loseStage(c, in) })
+	case slices.Contains(c.touched, p): // not together with what else this transaction did to it
+		c.then = append(c.then, func(error) {
+			s.enqueue(0, func(c *commit) error { return s.loseStage(c, in) })
+		})
 		return nil
 	}
 	if err := c.tx.Drop(in.partition); err != nil {

@@ -78,7 +78,7 @@ func (s *Shard) Health(now Now) []Health {
 		if err != nil {
 			continue
 		}
-		h := Health{Partition: id, State: s.State(id), Staleness: s.staleness(p)}
+		h := Health{Partition: id, State: s.State(id), Staleness: s.staleness(p), Install: s.installProgress(id)}
 		for _, m := range s.members {
 			if m == s.cfg.Self {
 				continue
