@@ -47,6 +47,9 @@ type loop struct {
 
 	stamp   atomic.Uint64
 	reopens atomic.Uint64
+	asides  atomic.Uint64 // damaged files set aside
+	broken  error         // a read found the store failed
+	told    map[string]bool
 	closing bool
 
 	// After a failed commit the store takes no writes for a while, longer each time
@@ -98,7 +101,7 @@ func startLoop(cfg loopConfig) (*loop, error) {
 		inbox: make(chan input, inboxLength), calls: make(chan func(), 64),
 		stop: make(chan struct{}), done: make(chan struct{}),
 		commits: make(chan *store.Tx), synced: make(chan error, 1),
-		replies: map[uint64]chan<- answer{}, alive: map[ring.NodeID]bool{}, links: map[ring.NodeID]bool{},
+		replies: map[uint64]chan<- answer{}, told: map[string]bool{}, alive: map[ring.NodeID]bool{}, links: map[ring.NodeID]bool{},
 	}
 	if err := l.open(); err != nil {
 		return nil, err
@@ -132,6 +135,9 @@ func (l *loop) run() {
 	defer timer.Stop()
 	committing := false
 	for {
+		if l.broken != nil && l.resume == nil && !committing && !l.closing {
+			l.reopen(l.broken)
+		}
 		// Once closing, nothing is begun any more: peers go on sending, and what they
 		// are not told is durable they keep.
 		if !committing && !l.closing && l.shard.Waiting() {
@@ -222,6 +228,7 @@ func (l *loop) begin() bool {
 // flush carries out what the shard wants done.
 func (l *loop) flush() {
 	l.stamp.Store(uint64(l.shard.Stamp()))
+	l.tellDamage()
 	for _, o := range l.shard.Outputs() {
 		switch o := o.(type) {
 		case replica.Send:

@@ -1,8 +1,12 @@
 package server
 
 import (
+	"math"
 	"net/http"
 	"os"
+	"reflect"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,11 +37,15 @@ type metric struct {
 
 // reading is everything one scrape reads, read once.
 type reading struct {
-	totals  replica.Stats
+	totals  reflect.Value // of replica.Stats
 	store   store.Stats
 	links   peer.PeerStats // summed over peers
 	status  NodeStatus
+	health  []replica.Health
+	sum     summary
 	reopens uint64
+	asides  uint64
+	entered AdmissionCounts
 }
 
 func count(name, help string, value func(*reading) uint64) metric {
@@ -49,11 +57,28 @@ func gauge(name, help string, value func(*reading) float64) metric {
 	return metric{prometheus.NewDesc("cartwheel_"+name, help, nil, nil), prometheus.GaugeValue, value}
 }
 
-var nodeMetrics = []metric{
+// seconds is a bound, endless where nobody knows: an alert that compares it with
+// a limit then does not sleep.
+func seconds(nanos int64) float64 {
+	if nanos == replica.Unknown {
+		return math.Inf(1)
+	}
+	return float64(nanos) / 1e9
+}
+
+var nodeMetrics = slices.Concat([]metric{
 	gauge("process_id", "process id, to tell nodes that share a process", func(*reading) float64 { return float64(os.Getpid()) }),
 	gauge("partitions_stored", "partitions with a store on this node", func(r *reading) float64 { return float64(r.status.Stored) }),
 	gauge("partitions_owned", "partitions this node owns", func(r *reading) float64 { return float64(r.status.Owned) }),
 	gauge("partitions_handing_off", "partitions stored here and owned elsewhere", func(r *reading) float64 { return float64(r.status.HandingOff) }),
+	gauge("staleness_seconds", "how far behind a read of an owned partition may be at worst, over all members; +Inf while unknown", func(r *reading) float64 { return seconds(r.sum.worst.Bound) }),
+	gauge("staleness_reachable_seconds", "the same over the members that can be reached", func(r *reading) float64 { return seconds(r.sum.worst.Reachable) }),
+	gauge("members_unreachable", "members that cannot be reached", func(r *reading) float64 { return float64(len(r.sum.worst.Missing)) }),
+	gauge("log_bytes", "bytes of events logged for owners that lack them", func(r *reading) float64 { return float64(r.sum.logBytes) }),
+	gauge("log_groups", "groups of events logged for owners that lack them", func(r *reading) float64 { return float64(r.sum.groups) }),
+	gauge("operations_remembered", "operation ids remembered, so that a retry takes effect once", func(r *reading) float64 { return float64(r.sum.operations) }),
+	gauge("damaged_rows", "rows that failed their checksum and wait to be fetched again", func(r *reading) float64 { return float64(r.sum.damaged) }),
+	gauge("snapshot_installs", "snapshots on their way in", func(r *reading) float64 { return float64(len(r.sum.installs)) }),
 	gauge("store_bytes", "size of the store's file", func(r *reading) float64 { return float64(r.store.File) }),
 
 	count("store_commits", "transactions committed by the store", func(r *reading) uint64 { return r.store.Commits }),
@@ -61,38 +86,25 @@ var nodeMetrics = []metric{
 	count("store_put_bytes", "bytes of keys and values put", func(r *reading) uint64 { return r.store.Bytes }),
 	count("store_page_bytes", "bytes of pages written", func(r *reading) uint64 { return r.store.Pages }),
 	count("store_damaged_records", "records whose checksum failed: never served, never merged", func(r *reading) uint64 { return r.store.Damaged }),
+	count("alarm_store_set_aside", "ALARM: times the store's file was found damaged and set aside; the store is filled again by the other members", func(r *reading) uint64 { return r.asides }),
 	count("store_reopens", "times a failed store was opened again", func(r *reading) uint64 { return r.reopens }),
-	count("commits", "group commits", func(r *reading) uint64 { return r.totals.Commits }),
-	count("commit_groups", "groups of events over all commits", func(r *reading) uint64 { return r.totals.CommitGroups }),
-	count("groups_minted", "groups of events minted here", func(r *reading) uint64 { return r.totals.Minted }),
-	count("groups_sent", "groups of events sent to other nodes", func(r *reading) uint64 { return r.totals.Shipped }),
-	count("groups_applied", "groups of events applied here", func(r *reading) uint64 { return r.totals.Applied }),
-	count("groups_known", "groups that were received again", func(r *reading) uint64 { return r.totals.Known }),
-	count("groups_caught_up", "groups received by exchange or handoff", func(r *reading) uint64 { return r.totals.CaughtUp }),
-	count("mutations_coordinated", "mutations this node coordinated", func(r *reading) uint64 { return r.totals.Coordinated }),
-	count("mutations_forwarded", "mutations handed to another coordinator", func(r *reading) uint64 { return r.totals.Forwards }),
-	count("mutations_recognised", "retries answered from memory", func(r *reading) uint64 { return r.totals.Retries }),
-	count("increments_voided", "increments that two coordinators applied, taken back once", func(r *reading) uint64 { return r.totals.Voids }),
-	count("reads", "merged reads", func(r *reading) uint64 { return r.totals.ReadsMerged }),
-	count("reads_degraded", "reads answered by fewer than R owners", func(r *reading) uint64 { return r.totals.Degraded }),
-	count("reads_hedged", "replicas asked because others were slow", func(r *reading) uint64 { return r.totals.Hedges }),
-	count("nudges", "replicas that a read found behind", func(r *reading) uint64 { return r.totals.Nudges }),
-	count("exchanges", "clocks found different", func(r *reading) uint64 { return r.totals.Exchanges }),
-	count("fallbacks", "groups sent to a fallback", func(r *reading) uint64 { return r.totals.Fallbacks }),
-	count("handed_off", "partitions dropped after handoff", func(r *reading) uint64 { return r.totals.HandedOff }),
-	count("register_concurrent", "register writes that stand beside a concurrent one; one of them is not shown", func(r *reading) uint64 { return r.totals.Concurrent }),
-	count("refused", "requests and deliveries refused because a queue was full", func(r *reading) uint64 { return r.totals.Refused }),
-	count("alarm_collisions", "ALARM: one dot with different bytes", func(r *reading) uint64 { return r.totals.Collisions }),
-	count("alarm_rotations", "ALARM: foreign events bore this node's actor", func(r *reading) uint64 { return r.totals.Rotations }),
-	count("alarm_skew", "ALARM: stamps further ahead than the maximum skew", func(r *reading) uint64 { return r.totals.SkewAlarms }),
-	count("alarm_malformed", "ALARM: messages that no honest peer sends", func(r *reading) uint64 { return r.totals.Malformed }),
 	count("link_frames_sent", "frames sent to peers", func(r *reading) uint64 { return r.links.FramesSent }),
 	count("link_messages_sent", "messages sent to peers", func(r *reading) uint64 { return r.links.MessagesSent }),
 	count("link_bytes_sent", "bytes sent to peers", func(r *reading) uint64 { return r.links.BytesSent }),
 	count("link_messages_received", "messages received from peers", func(r *reading) uint64 { return r.links.MessagesReceived }),
 	count("link_dropped", "messages lost with a link", func(r *reading) uint64 { return r.links.Dropped }),
 	count("link_reconnects", "times a link was made again", func(r *reading) uint64 { return r.links.Reconnects }),
-}
+}, admissionMetrics, shardMetrics())
+
+// What there is one of for each partition or peer.
+var (
+	partitionsByState  = prometheus.NewDesc("cartwheel_partitions", "partitions by state: joining and recovering ones count for W and not yet for R", []string{"state"}, nil)
+	peerAge            = prometheus.NewDesc("cartwheel_peer_age_seconds", "in every owned partition all is held that the peer held this long ago; +Inf while unknown", []string{"peer"}, nil)
+	peerMissing        = prometheus.NewDesc("cartwheel_peer_missing_events", "events that the peer has shown in owned partitions and that are not durable here", []string{"peer"}, nil)
+	partitionStaleness = prometheus.NewDesc("cartwheel_partition_staleness_seconds", "how far behind a read of an owned partition may be, over all members; +Inf while unknown", []string{"partition"}, nil)
+	partitionState     = prometheus.NewDesc("cartwheel_partition_state", "1 joining, 2 recovering, 3 ready, 4 draining", []string{"partition"}, nil)
+	partitionLogBytes  = prometheus.NewDesc("cartwheel_partition_log_bytes", "bytes of events logged for owners that lack them", []string{"partition"}, nil)
+)
 
 type nodeCollector struct{ node *Node }
 
@@ -100,11 +112,14 @@ func (c *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, m := range nodeMetrics {
 		ch <- m.desc
 	}
+	for _, d := range []*prometheus.Desc{partitionsByState, peerAge, peerMissing, partitionStaleness, partitionState, partitionLogBytes} {
+		ch <- d
+	}
 }
 
 func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
-	r := reading{status: c.node.Snapshot(), reopens: c.node.loop.reopens.Load()}
-	r.totals = r.status.Totals
+	r := reading{status: c.node.Snapshot(), health: c.node.Health(), reopens: c.node.loop.reopens.Load(), asides: c.node.loop.asides.Load(), entered: c.node.admission.stats()}
+	r.totals, r.sum = reflect.ValueOf(r.status.Totals), summarize(r.health)
 	c.node.loop.call(func() { r.store = c.node.loop.store.Stats() })
 	for _, p := range c.node.links.Stats().Peers {
 		r.links.FramesSent += p.FramesSent
@@ -116,5 +131,28 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, m := range nodeMetrics {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&r))
+	}
+	r.labelled(func(d *prometheus.Desc, label string, value float64) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, label)
+	})
+}
+
+// labelled emits what there is one of for each state, peer or partition. Of
+// partitions that are elsewhere it says nothing.
+func (r *reading) labelled(emit func(d *prometheus.Desc, label string, value float64)) {
+	for s := replica.Joining; s <= replica.Draining; s++ {
+		emit(partitionsByState, s.String(), float64(r.sum.states[s]))
+	}
+	for id, p := range r.sum.peers {
+		emit(peerAge, string(id), seconds(p.Age))
+		emit(peerMissing, string(id), float64(p.Missing))
+	}
+	for _, h := range r.health {
+		label := strconv.Itoa(h.Partition)
+		if owned(h.State) {
+			emit(partitionStaleness, label, seconds(h.Staleness.Bound))
+		}
+		emit(partitionState, label, float64(h.State))
+		emit(partitionLogBytes, label, float64(h.LogBytes))
 	}
 }

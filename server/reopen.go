@@ -3,14 +3,25 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
 	"github.com/cartwheel-db/cartwheel/replica/store"
 )
 
 // What a loop does when its store fails: every opening is a new shard, under a
 // new actor.
+//
+//	a damaged record          not served; the shard fetches it again from another owner
+//	a full disk               rolled back; the same file, a new shard, no writes for a while
+//	a failed write or sync    nothing is acknowledged before the file was closed and opened again
+//	a damaged file            set aside; an empty store in its place, which peers fill
+//	another node's file       refused, and left where it is
 
 const (
 	minPause = 100 * time.Millisecond
@@ -19,21 +30,79 @@ const (
 
 // open opens the store and a shard on it, under the new opening's actor.
 func (l *loop) open() error {
-	s, err := store.Open(l.cfg.path, l.cfg.store)
+	s, err := l.openStore()
 	if err != nil {
 		return err
 	}
-	for _, d := range s.Damaged() {
-		l.log.Error("damaged record: not served, not merged", "store", l.cfg.path, "err", d)
+	if err := l.serve(s, s.Actor()); err != nil {
+		return errors.Join(err, s.Close())
 	}
+	return nil
+}
+
+// openStore opens the store's file, or sets a damaged one aside and begins an
+// empty one.
+func (l *loop) openStore() (*store.Store, error) {
+	s, err := store.Open(l.cfg.path, l.cfg.store)
+	var refused *store.RefusalError
+	if err == nil || !errors.As(err, &refused) || refused.Foreign {
+		return s, err
+	}
+	others := 0
+	for _, m := range l.ring.Members() {
+		if m.ID != l.cfg.replica.Self {
+			others++
+		}
+	}
+	if others == 0 {
+		return nil, fmt.Errorf("%w; it is damaged, and this node is the only member of its cluster, so nobody can fill it again: put a copy of the file in its place, or move it away to begin without its data", err)
+	}
+	aside, moved := setAside(l.cfg.path, time.Now())
+	if moved != nil {
+		return nil, errors.Join(err, moved)
+	}
+	l.log.Error("STORE SET ASIDE: its file is damaged. All of this node's data is gone from it, and is fetched again from the other members; what only this node held durably is in the file that was set aside, and nowhere else",
+		"path", l.cfg.path, "aside", aside, "err", err, "other_members", others)
+	l.asides.Add(1)
+	return store.Open(l.cfg.path, l.cfg.store)
+}
+
+// setAside renames a file to a name that tells when, and is not taken.
+func setAside(path string, now time.Time) (aside string, err error) {
+	stem := path + ".damaged-" + now.UTC().Format("20060102T150405Z")
+	for n := 1; n < 1000; n++ {
+		if aside = stem; n > 1 {
+			aside = fmt.Sprintf("%s-%d", stem, n)
+		}
+		if err = os.Link(path, aside); err == nil { // unlike a rename it takes nobody's place
+			if err = os.Remove(path); err == nil {
+				err = syncDir(filepath.Dir(path))
+			}
+			break
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			break
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("set the damaged file %s aside: %w", path, err)
+	}
+	return aside, nil
+}
+
+// serve puts a new shard on an open store.
+func (l *loop) serve(s *store.Store, actor dvv.Actor) error {
 	cfg := l.cfg.replica
 	cfg.NewActor = randomActor
 	cfg.Read = func(fn func(replica.View) error) error {
 		v, err := s.View()
-		if err != nil {
-			return err
+		if err == nil {
+			err = errors.Join(fn(v), v.Close())
 		}
-		return errors.Join(fn(v), v.Close())
+		if errors.Is(err, store.ErrFailed) {
+			l.broken = err // no write may come that would find it out
+		}
+		return err
 	}
 	cfg.Hold = func() (replica.View, func() error, error) {
 		v, err := s.View()
@@ -42,11 +111,15 @@ func (l *loop) open() error {
 		}
 		return v, v.Close, nil
 	}
-	shard, err := replica.New(cfg, s.Actor(), l.ring, l.now())
+	shard, err := replica.New(cfg, actor, l.ring, l.now())
 	if err != nil {
-		return errors.Join(err, s.Close())
+		return err
 	}
-	l.store, l.shard = s, shard
+	l.store, l.shard, l.broken = s, shard, nil
+	for _, d := range s.Damaged() {
+		shard.Damaged(l.now(), d)
+	}
+	l.tellDamage()
 	for id, up := range l.alive {
 		shard.SetPeer(l.now(), id, up)
 	}
@@ -65,15 +138,19 @@ func (l *loop) reopen(cause error) {
 	l.flush()
 	l.refuseAll(fmt.Sprintf("the store failed: %v", cause))
 	l.shard.Release()
+	if errors.Is(cause, store.ErrFull) && !errors.Is(cause, store.ErrFailed) {
+		if err := l.serve(l.store, l.store.Renew()); err == nil {
+			l.rest()
+			return
+		}
+	}
 	if err := l.store.Close(); err != nil {
 		l.log.Error("close failed store", "path", l.cfg.path, "err", err)
 	}
 	for wait := 50 * time.Millisecond; !l.closing; wait = min(2*wait, 2*time.Second) {
 		err := l.open()
 		if err == nil {
-			l.pause = min(max(2*l.pause, minPause), maxPause)
-			l.shard.SetWritable(l.now(), false)
-			l.resume = time.After(l.pause)
+			l.rest()
 			return
 		}
 		l.log.Error("store does not open", "path", l.cfg.path, "err", err, "again_in", wait)
@@ -94,6 +171,33 @@ func (l *loop) reopen(cause error) {
 		}
 	}
 }
+
+// rest lets the store take no writes for a while, longer each time in a row.
+func (l *loop) rest() {
+	l.pause = min(max(2*l.pause, minPause), maxPause)
+	l.shard.SetWritable(l.now(), false)
+	l.resume = time.After(l.pause)
+}
+
+// tellDamage writes what a shard has to tell of damaged records into the log:
+// each once, however often the store is opened again.
+func (l *loop) tellDamage() {
+	for _, report := range l.shard.Reports() {
+		what, record, _ := strings.Cut(report, ": ")
+		if what == "damaged" {
+			if l.told[record] || len(l.told) > maxTold {
+				continue
+			}
+			l.told[record] = true
+		} else if strings.HasPrefix(what, "repaired") {
+			delete(l.told, record)
+		}
+		l.log.Error("stored data", "what", report, "path", l.cfg.path)
+	}
+}
+
+// maxTold bounds the damaged records that are told of.
+const maxTold = 4096
 
 func (l *loop) refuseAll(why string) {
 	for id, reply := range l.replies {
