@@ -220,6 +220,50 @@ func TestNoViewShowsACommitBeforeItsLastSync(t *testing.T) {
 	}
 }
 
+func TestANewFileIsDurableBeforeItHasItsNameAndTheNameBeforeItIsUsed(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "shard")
+	o := testOptions()
+	o.NoSync = false
+	var dirty, linked, named bool
+	writes := 0
+	var s *Store
+	watched(t, func(c call) verdict {
+		switch {
+		case c.writes() || c.truncates():
+			dirty = true
+			writes++
+		case c.syncs() && c.file() == dir:
+			named = linked
+		case c.syncs():
+			dirty = false
+		case c.links():
+			if linked = true; dirty {
+				t.Error("the file gets its name before its contents are durable")
+			}
+		}
+		return verdict{}
+	}, func() { s, _ = Open(path, o) })
+	if s == nil || writes == 0 || !linked || !named {
+		t.Fatalf("store %v after %d writes, linked %t, name durable %t", s, writes, linked, named)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// A crash between the two left a name that may not be durable.
+	linked, named = true, false
+	watched(t, func(c call) verdict {
+		named = named || c.syncs() && c.file() == dir
+		return verdict{}
+	}, func() { s, _ = Open(path, o) })
+	if s == nil || !named {
+		t.Fatalf("opened again: store %v, name durable %t", s, named)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The kernel itself refuses to let the file grow here.
 func TestAStoreThatMayNotGrowIsReadAndWrittenAgainLater(t *testing.T) {
 	const inside = "CARTWHEEL_FILE_SIZE_LIMIT"

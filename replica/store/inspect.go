@@ -126,7 +126,7 @@ func (in *inspection) metas(size uint64) (root, freelist uint64, err error) {
 		pageSize := uint64(native.Uint32(m[8:]))
 		switch {
 		case native.Uint32(m) != bboltMagic:
-			return 0, 0, in.refuse(name+"'s magic number", fmt.Sprintf("%08x", bboltMagic), fmt.Sprintf("%08x: not a store, or damaged", native.Uint32(m)))
+			return 0, 0, in.refuse(name+"'s magic number", fmt.Sprintf("%08x", uint32(bboltMagic)), fmt.Sprintf("%08x: not a store, or damaged", native.Uint32(m)))
 		case h.Sum64() != word(metaSize-8):
 			return 0, 0, in.refuse(name+"'s checksum", fmt.Sprintf("%016x", word(metaSize-8)), fmt.Sprintf("%016x", h.Sum64()))
 		case native.Uint32(m[4:]) != bboltVersion:

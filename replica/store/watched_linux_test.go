@@ -27,6 +27,7 @@ type call struct {
 func (c call) writes() bool    { return c.nr == syscall.SYS_PWRITE64 }
 func (c call) syncs() bool     { return c.nr == syscall.SYS_FDATASYNC || c.nr == syscall.SYS_FSYNC }
 func (c call) truncates() bool { return c.nr == syscall.SYS_FTRUNCATE }
+func (c call) links() bool     { return c.nr == syscall.SYS_LINKAT }
 
 // file returns the path that the call is about.
 func (c call) file() string {
@@ -75,7 +76,7 @@ type response struct {
 
 // install filters the calling thread. Threads made later from others stay free.
 func install() (listener int, err error) {
-	watched := []uint32{syscall.SYS_PWRITE64, syscall.SYS_FDATASYNC, syscall.SYS_FSYNC, syscall.SYS_FTRUNCATE}
+	watched := []uint32{syscall.SYS_PWRITE64, syscall.SYS_FDATASYNC, syscall.SYS_FSYNC, syscall.SYS_FTRUNCATE, syscall.SYS_LINKAT}
 	filter := []syscall.SockFilter{{Code: bpfLoadWord}}
 	for i, nr := range watched {
 		filter = append(filter, syscall.SockFilter{Code: bpfJumpEqual, Jt: uint8(len(watched) - i), K: nr})
