@@ -293,6 +293,9 @@ func (s *Shard) receiveReplicate(from ring.NodeID, m Replicate) {
 		}
 	}
 	s.deliver(size, func(c *commit) error {
+		if s.departed() {
+			return nil // unacknowledged: a fallback will be asked
+		}
 		for _, sh := range m.Batch {
 			p, err := c.part(sh.Partition)
 			if err != nil {

@@ -141,7 +141,7 @@ func (s *Shard) endForward(f *forward, r Result) {
 
 // receiveForward coordinates, whatever this node thinks of its place in the
 // ring: passing it on again could go round in circles, and what a node stores
-// without owning it, it hands off.
+// without owning it, it hands off. Only one that has left refuses.
 func (s *Shard) receiveForward(from ring.NodeID, m Forward) {
 	if err := m.Mutation.Check(); err != nil || m.Left <= 0 {
 		s.Stats.Malformed++

@@ -174,7 +174,7 @@ func TestARetryBeyondTheWindowIsRefusedAsUnknownAndNotCountedAgain(t *testing.T)
 func TestAPutDuringAHandoffIsOneValueUnderOneDot(t *testing.T) {
 	w := newTrio(t, nil)
 	old, second, third := w.node(0), w.node(1), w.node(2)
-	after := w.pair(old.id)
+	after := w.demoting(old.id)
 	old.shard.SetRing(w.clock(), after) // the client's node has not heard of it yet
 	note := crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "note"}
 	w.mutation(third, 1, replica.Mutation{Key: note, Verb: replica.Put, Value: []byte("v"), Op: crdt.Operation{Client: [16]byte{9}, Seq: 1, Issued: w.clock().Wall}})
@@ -222,7 +222,7 @@ func TestAPartitionThatComesBackCountsOnUnderAnotherActor(t *testing.T) {
 		return 0
 	}
 	before := write(first)
-	w.setRing(w.pair(first.id)) // A → B, and a write under way meets the new ring
+	w.setRing(w.demoting(first.id)) // A → B, and a write under way meets the new ring
 	write(second)
 	w.rounds(3000)
 	if stored := first.shard.Stored(); len(stored) != 0 {

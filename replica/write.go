@@ -34,6 +34,10 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 	if wr.w <= 0 {
 		wr.w = s.cfg.W
 	}
+	if s.departed() {
+		s.finish(wr, s.refuseDeparted(&m))
+		return
+	}
 	if s.ailing {
 		s.finish(wr, &Failure{Reason: Internal, Text: fmt.Sprintf("%v: the store of %v failed a moment ago and takes no writes yet; nothing was done", &m, s.cfg.Self)})
 		return
@@ -83,6 +87,10 @@ func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
 	}
 	if s.age(&w.m) > s.cfg.OpWindow { // it may be forgotten already that this was done
 		s.finish(w, s.expired(&w.m))
+		return nil
+	}
+	if s.departed() {
+		s.finish(w, s.refuseDeparted(&w.m))
 		return nil
 	}
 	active := s.ring.Active(w.part, s.usable)
@@ -190,9 +198,9 @@ func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Gr
 	}
 	// It left the log. Mostly every owner holds it durably; but a log over its cap is
 	// cut, and after a restart nobody knows yet.
-	if !coversAll(s.stable(p), &m) {
-		s.finish(w, &Failure{Reason: NoQuorum, Needed: w.w, Unknown: true,
-			Text: fmt.Sprintf("%v: it was applied before, and which replicas hold it durably is not known at %v now", &w.m, s.cfg.Self)})
+	if known := s.copies(p, &m); known < w.w {
+		s.finish(w, &Failure{Reason: NoQuorum, Needed: w.w, Got: known, Unknown: true,
+			Text: fmt.Sprintf("%v: it was applied before, and of %d replicas only is it known at %v now that they hold it durably", &w.m, known, s.cfg.Self)})
 		return crdt.Group{}, true, nil
 	}
 	// The context is named only where it is known for sure which dots were minted.
@@ -205,6 +213,20 @@ func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Gr
 	}
 	c.then = append(c.then, func(err error) { s.finish(w, s.storeFailure(w, err)) })
 	return crdt.Group{}, true, nil
+}
+
+// copies counts the replicas that are known to hold all of an operation durably.
+func (s *Shard) copies(p *part, m *crdt.Remembered) (n int) {
+	for _, id := range s.members {
+		if id == s.cfg.Self {
+			if coversAll(p.durable, m) {
+				n++
+			}
+		} else if d := s.depth(p, id); d.asked != 0 && coversAll(d.clock, m) {
+			n++
+		}
+	}
+	return n
 }
 
 // doubtful refuses a mutation that was applied before, as a damaged record says

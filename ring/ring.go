@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -127,6 +128,12 @@ func (r *Ring) Members() []Member { return slices.Clone(r.members) }
 // Departed are the nodes that left or were replaced, by id, as last described. A
 // node of which nothing but its leaving is known appears with its id alone.
 func (r *Ring) Departed() []Member { return slices.Clone(r.departed) }
+
+// HasDeparted reports whether the node left or was replaced.
+func (r *Ring) HasDeparted(id NodeID) bool {
+	_, found := slices.BinarySearchFunc(r.departed, id, func(m Member, id NodeID) int { return cmp.Compare(m.ID, id) })
+	return found
+}
 
 // Partition is the partition of a key, 0..Q-1.
 func (r *Ring) Partition(bucket, key string) int { return r.config.Partition(bucket, key) }
