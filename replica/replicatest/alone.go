@@ -60,6 +60,8 @@ func (w *World) runAlone(m replica.Mechanism) {
 	w.pass(2 * second)
 	victim := w.victim()
 	victim.crash()
+	before := w.totals()
+	defer func() { w.report.Since = minus(w.totals(), before) }()
 	w.announceNow()
 	if m == replica.Trees {
 		w.falsify(victim)

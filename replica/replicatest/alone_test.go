@@ -13,12 +13,12 @@ func TestEachWayOfRepairSufficesAlone(t *testing.T) {
 		what  string
 		times func(*Report) uint64
 	}
-	handoff := use{"partitions handed off", func(r *Report) uint64 { return r.Stats.HandedOff }}
-	exchange := use{"clocks exchanged", func(r *Report) uint64 { return r.Stats.Exchanges }}
-	caughtUp := use{"groups caught up with", func(r *Report) uint64 { return r.Stats.CaughtUp }}
-	promoted := use{"snapshots promoted", func(r *Report) uint64 { return r.Stats.Promoted }}
-	repaired := use{"rows repaired", func(r *Report) uint64 { return r.Stats.RowsRepaired }}
-	nudged := use{"replicas nudged", func(r *Report) uint64 { return r.Stats.Nudges }}
+	handoff := use{"partitions handed off", func(r *Report) uint64 { return r.Since.HandedOff }}
+	exchange := use{"clocks exchanged", func(r *Report) uint64 { return r.Since.Exchanges }}
+	caughtUp := use{"groups caught up with", func(r *Report) uint64 { return r.Since.CaughtUp }}
+	promoted := use{"snapshots promoted", func(r *Report) uint64 { return r.Since.Promoted }}
+	repaired := use{"rows repaired", func(r *Report) uint64 { return r.Since.RowsRepaired }}
+	nudged := use{"replicas nudged", func(r *Report) uint64 { return r.Since.Nudges }}
 	for _, way := range []struct {
 		name      string
 		mechanism replica.Mechanism

@@ -52,6 +52,35 @@ func (t *Tally) add(o Tally) { sumUp(t, o) }
 // sumUp adds all the numbers of a struct to those of another one.
 func sumUp[T any](to *T, of T) { addNumbers(reflect.ValueOf(to).Elem(), reflect.ValueOf(of)) }
 
+// minus takes the numbers of one struct from those of another one.
+func minus[T any](a, b T) T {
+	neg := b
+	walkNumbers(reflect.ValueOf(&neg).Elem(), func(v reflect.Value) { v.SetUint(-v.Uint()) })
+	sumUp(&a, neg)
+	return a
+}
+
+func walkNumbers(v reflect.Value, fn func(reflect.Value)) {
+	if v.Kind() != reflect.Struct {
+		fn(v)
+		return
+	}
+	for i := range v.NumField() {
+		walkNumbers(v.Field(i), fn)
+	}
+}
+
+// totals sums up what all shards did that ever lived.
+func (w *World) totals() replica.Stats {
+	all := w.report.Stats
+	for _, n := range w.nodes {
+		if n.shard != nil {
+			sumUp(&all, n.shard.Totals())
+		}
+	}
+	return all
+}
+
 func addNumbers(to, of reflect.Value) {
 	switch {
 	case to.Kind() == reflect.Struct:

@@ -348,13 +348,7 @@ func (c *client) heard(rec *opRecord, res *replica.Result) {
 
 // keep remembers what an acknowledgement showed: the dots that were minted.
 func (c *client) keep(rec *opRecord) {
-	if rec.result.Wrote {
-		for d := range rec.result.Context.Dots() {
-			if rec.minted(d) {
-				c.session[rec.partition].Add(d)
-			}
-		}
-	}
+	c.session[rec.partition].Join(rec.result.Minted)
 	if !rec.result.Context.IsEmpty() {
 		dots := rec.result.Context.Clone()
 		if rec.mutation.Key.Type == crdt.Blob && rec.mutation.Verb == replica.Put {

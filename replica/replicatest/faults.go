@@ -145,7 +145,7 @@ func (f *nemesis) do(k faultKind, n *node) string {
 		if !n.up {
 			return ""
 		}
-		n.pausedUntil = w.now + w.between(50*ms, 6*second)
+		n.pause(w.now + w.between(50*ms, 6*second))
 	case split:
 		return f.split()
 	case oneWay:

@@ -116,7 +116,9 @@ func (n *node) unsettled(p int) string {
 	case groups > 0 || bytes != 0:
 		return fmt.Sprintf("%v still logs %d groups of %d bytes of partition %d, which all owners hold", n.id, groups, bytes, p)
 	case n.w.profile.opWindow < longWindow && operations > 0:
-		return fmt.Sprintf("%v still remembers %d operations of partition %d, of which none can be tried again", n.id, operations, p)
+		var first crdt.Remembered
+		_ = v.AllRemembered(p, crdt.Operation{}, func(m crdt.Remembered) bool { first = m; return false })
+		return fmt.Sprintf("%v still remembers %d operations of partition %d, of which none can be tried again: the first is %s, %v", n.id, operations, p, opName(first.Op), first)
 	}
 	root, known := n.shard.Root(p)
 	tree, err := replica.Tree(v, p, treeKey, leaves)

@@ -91,6 +91,9 @@ func (w *World) keysOf(p int) (keys []crdt.Key) {
 func (w *World) freeze(core []*node) {
 	w.frozen = true
 	w.net.heal()
+	for _, c := range core {
+		clear(w.net.last[c.at]) // no message waits behind one that got stuck
+	}
 	names := ""
 	for _, n := range w.nodes {
 		if contains(core, n) {
@@ -103,6 +106,7 @@ func (w *World) freeze(core []*node) {
 	w.trace.note(w, faulted, 0, 0, "all but a core are frozen; the core is"+names)
 	for _, n := range core {
 		n.pausedUntil, n.slowUntil, n.doom = 0, 0, survives
+		n.wake()
 		n.restart()
 	}
 	for _, a := range core {
@@ -121,7 +125,7 @@ func (w *World) freezeNode(n *node, core []*node) {
 	case "dead":
 		n.crash()
 	case "stopped":
-		n.pausedUntil = forever
+		n.pause(forever)
 	}
 	for _, c := range core {
 		if how == "cut off" || how == "deaf" {
@@ -203,10 +207,7 @@ func (w *World) thaw() {
 	for _, n := range w.nodes {
 		n.frozen = false
 		n.pausedUntil = min(n.pausedUntil, w.now)
-		for _, fn := range n.parked {
-			w.at(w.now, fn)
-		}
-		n.parked = nil
+		n.wake()
 		n.restart()
 	}
 	w.announceNow()

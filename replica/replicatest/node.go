@@ -25,6 +25,7 @@ type node struct {
 	actors  []dvv.Actor // of this life
 	first   dvv.Actor
 	tx      *MemTx
+	logged  int   // groups of the open transaction
 	changed []int // partitions that the open transaction changes
 	tickAt  int64
 
@@ -80,6 +81,7 @@ func (n *node) open() {
 	n.life++
 	n.actors = nil
 	n.tx, n.changed, n.tickAt, n.doom, n.pausedUntil = nil, nil, 0, survives, 0
+	n.wake()
 	n.waiting = map[uint64]func(replica.Result, crdt.Stamp){}
 	clear(n.link)
 	draw := func() dvv.Actor {
@@ -127,15 +129,30 @@ const forever = int64(1) << 62
 
 // postponed puts off what happens to a paused node until it wakes.
 func (n *node) postponed(fn func()) bool {
-	switch {
-	case n.pausedUntil <= n.w.now:
+	if n.pausedUntil <= n.w.now {
 		return false
-	case n.pausedUntil == forever:
-		n.parked = append(n.parked, fn)
-		return true
 	}
-	n.w.at(n.pausedUntil, fn)
+	n.parked = append(n.parked, fn)
 	return true
+}
+
+// pause stops a node for a time, or forever.
+func (n *node) pause(until int64) {
+	n.pausedUntil = until
+	if until < forever {
+		n.w.at(until, n.wake)
+	}
+}
+
+// wake lets happen what was put off, unless the node is to be stopped for longer.
+func (n *node) wake() {
+	if n.pausedUntil > n.w.now {
+		return
+	}
+	for _, fn := range n.parked {
+		n.w.at(n.w.now, fn)
+	}
+	n.parked = nil
 }
 
 // settle takes the shard's outputs, begins a commit when there is work, and sets
@@ -205,6 +222,10 @@ func (n *node) begin() {
 		w.fail("%v: %w", n.id, err)
 		return
 	}
+	if len(n.changed) > 0 && n.logged > 1 {
+		w.report.Checked.Batches++
+	}
+	n.logged = 0
 	w.trace.note(w, filling, n.at, n.at, n.changed)
 	d := w.around(w.profile.commit)
 	if n.slowUntil > w.now {
@@ -335,6 +356,7 @@ func (n *node) restart() {
 
 func (n *node) calm() {
 	n.pausedUntil, n.slowUntil, n.doom = 0, 0, survives
+	n.wake()
 	n.restart()
 	n.learnRing()
 }
@@ -384,6 +406,7 @@ type spy struct {
 
 func (s spy) PutGroup(p int, g *crdt.Group) error {
 	s.n.w.memory.see(s.n, p, g)
+	s.n.logged++
 	return s.MemTx.PutGroup(p, g)
 }
 

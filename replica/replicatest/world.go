@@ -53,7 +53,8 @@ type Report struct {
 	Ops     Tally
 	Stats   replica.Stats // summed over all shards that lived
 	Checked Checked
-	Settled int64 // ns of quiet until all agreed
+	Since   replica.Stats // of them, what they did after the victim of [Options.Alone] went
+	Settled int64         // ns of quiet until all agreed
 }
 
 // Tally counts client operations by outcome.
@@ -67,6 +68,7 @@ type Tally struct {
 // anything holds nothing.
 type Checked struct {
 	FreshReads     int // reads that had something they could not miss
+	Batches        int // commits of more groups than one
 	Barriers       int // owners that became ready
 	Promised       int // reads that had to show what an earlier client was told
 	Behind         int // bounds of staleness of something that was behind
@@ -245,6 +247,8 @@ func Run(o Options) (*Report, error) {
 		w.opt.Fair, w.opt.Without = true, others(o.Alone)
 	case o.Fair:
 		w.profile.fair()
+	case o.Freeze: // the core can do what is asked of it
+		w.profile.batch, w.profile.maxQueue = 1<<10, 1<<14
 	}
 	w.memory.init(w)
 	w.history.init()
@@ -303,8 +307,12 @@ func (w *World) build() {
 		w.clients = append(w.clients, newClient(w, i, w.opt.Ops/clients+1))
 	}
 	w.running = clients
+	var start int64
+	if w.opt.Fair {
+		start = 3 * second // all owners are ready
+	}
 	for _, c := range w.clients {
-		w.after(w.between(0, w.profile.think), c.next)
+		w.after(start+w.between(0, w.profile.think), c.next)
 	}
 	w.lookAround()
 	w.faults.init(w)
