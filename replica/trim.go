@@ -264,9 +264,12 @@ func (s *Shard) fillForget(c *commit, id int, from crdt.Operation) error {
 	return err
 }
 
-func coversAll(stable dvv.Clock, m *crdt.Remembered) bool {
+// coversAll tells whether a clock has all groups of an operation. Groups come
+// whole, so their first dots tell; two coordinators may have minted groups of
+// different lengths.
+func coversAll(c dvv.Clock, m *crdt.Remembered) bool {
 	for _, d := range m.Dots {
-		if !stable.ContainsRange(d.Actor, d.Seq, d.Seq+uint64(max(m.Events, 1))-1) {
+		if !c.Contains(d) {
 			return false
 		}
 	}
