@@ -6,10 +6,13 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	cartwheel "github.com/cartwheel-db/cartwheel/sdk"
 )
 
 // info is what every object about a value says of the reply.
@@ -20,6 +23,36 @@ type info struct {
 	Coordinator string `json:"coordinator"`
 	Endpoint    string `json:"endpoint"`
 	Attempts    int    `json:"attempts"`
+
+	Staleness *staleness `json:"staleness,omitempty"`
+}
+
+// staleness is how far behind an answer may be; a bound that nobody knows is
+// left out.
+type staleness struct {
+	BoundMS     *int64   `json:"bound_ms,omitempty"`
+	ReachableMS *int64   `json:"reachable_bound_ms,omitempty"`
+	Unreachable []string `json:"unreachable,omitempty"`
+}
+
+func asStaleness(s cartwheel.Staleness) staleness {
+	return staleness{milliseconds(s.Bound), milliseconds(s.Reachable), s.Unreachable}
+}
+
+func milliseconds(d time.Duration) *int64 {
+	if d == cartwheel.UnknownStaleness {
+		return nil
+	}
+	ms := d.Milliseconds()
+	return &ms
+}
+
+// ago is a duration, or what stands for one that nobody knows.
+func ago(ms *int64) string {
+	if ms == nil {
+		return "unknown"
+	}
+	return (time.Duration(*ms) * time.Millisecond).String()
 }
 
 // of opens every object about a value.
@@ -31,10 +64,15 @@ type of struct {
 func (t *target) of() of { return of{Bucket: t.bucket, Key: t.key} }
 
 func (t *target) reply() info {
-	return info{
+	in := info{
 		OperationID: t.info.OperationID, Replicas: t.info.Replicas, Degraded: t.info.Degraded,
 		Coordinator: t.info.Coordinator, Endpoint: t.info.Endpoint, Attempts: t.info.Attempts,
 	}
+	if in.OperationID == "" {
+		behind := asStaleness(t.info.Staleness)
+		in.Staleness = &behind
+	}
+	return in
 }
 
 // data is bytes in JSON: base64, and text beside it where it is text.
@@ -67,8 +105,14 @@ func (s *session) answer(c *cobra.Command, object any, text func(io.Writer) erro
 
 // warn notes on stderr what text output has no column for.
 func (s *session) warn(c *cobra.Command, t *target) {
-	if s.output == "text" && t.info.Degraded {
+	if s.output != "text" {
+		return
+	}
+	if t.info.Degraded {
 		fmt.Fprintln(c.ErrOrStderr(), "cartwheel: note: the read is degraded and may miss acknowledged writes")
+	}
+	if s.verbose {
+		fmt.Fprintf(c.ErrOrStderr(), "cartwheel: note: staleness: %v; %s joined by %s\n", t.info.Staleness, counted(t.info.Replicas, "replica"), t.info.Coordinator)
 	}
 }
 

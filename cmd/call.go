@@ -16,9 +16,13 @@ import (
 
 // open connects to the cluster that the flags name.
 func (s *session) open(ctx context.Context) (*cartwheel.DB, error) {
+	return s.openAt(ctx, s.addresses())
+}
+
+func (s *session) openAt(ctx context.Context, addresses []string) (*cartwheel.DB, error) {
 	// An endpoint that hangs must leave time for the next one.
 	attempt := min(2*time.Second, max(s.timeout/2, time.Millisecond))
-	db, err := cartwheel.Open(ctx, s.addresses(), cartwheel.WithTimeout(s.timeout), cartwheel.WithAttemptTimeout(attempt))
+	db, err := cartwheel.Open(ctx, addresses, cartwheel.WithTimeout(s.timeout), cartwheel.WithAttemptTimeout(attempt))
 	var failed *cartwheel.Error
 	if err != nil && !errors.As(err, &failed) {
 		return nil, &usageError{err: err}
@@ -97,13 +101,15 @@ func (m *mutation) options(t *target) []cartwheel.CallOption {
 
 // reading holds the flags of commands that read a value.
 type reading struct {
-	r    uint32
-	fast bool
+	r            uint32
+	fast         bool
+	maxStaleness time.Duration
 }
 
 func (r *reading) flags(c *cobra.Command) {
 	c.Flags().Uint32Var(&r.r, "r", 0, "replicas to join (default: the cluster's R)")
 	c.Flags().BoolVar(&r.fast, "fast", false, "ask one replica only: cheapest, and possibly behind")
+	c.Flags().DurationVar(&r.maxStaleness, "max-staleness", 0, "answer from replicas at most this far behind, such as 5s, or fail (default: any)")
 	c.MarkFlagsMutuallyExclusive("r", "fast")
 }
 
@@ -114,6 +120,9 @@ func (r *reading) options(t *target) []cartwheel.CallOption {
 	}
 	if r.fast {
 		options = append(options, cartwheel.Fast())
+	}
+	if r.maxStaleness != 0 {
+		options = append(options, cartwheel.MaxStaleness(r.maxStaleness))
 	}
 	return options
 }

@@ -40,26 +40,60 @@ func table(w io.Writer, rows ...[]string) error {
 }
 
 type statusAnswer struct {
-	ClusterID  string         `json:"cluster_id"`
-	N          int            `json:"n"`
-	R          int            `json:"r"`
-	W          int            `json:"w"`
-	Q          int            `json:"q"`
-	Node       nodeAnswer     `json:"node"`
-	Version    string         `json:"version"`
-	UptimeMS   int64          `json:"uptime_ms"`
-	ServerTime time.Time      `json:"server_time"`
-	Stamp      string         `json:"stamp"`
-	RingHash   string         `json:"ring_hash"`
-	Partitions partitionCount `json:"partitions"`
-	Peers      []peerAnswer   `json:"peers"`
+	ClusterID  string          `json:"cluster_id"`
+	N          int             `json:"n"`
+	R          int             `json:"r"`
+	W          int             `json:"w"`
+	Q          int             `json:"q"`
+	Node       nodeAnswer      `json:"node"`
+	Version    string          `json:"version"`
+	UptimeMS   int64           `json:"uptime_ms"`
+	ServerTime time.Time       `json:"server_time"`
+	Stamp      string          `json:"stamp"`
+	RingHash   string          `json:"ring_hash"`
+	Partitions partitionCount  `json:"partitions"`
+	Staleness  staleness       `json:"staleness"`
+	Installs   []installAnswer `json:"installs"`
+	Log        logAnswer       `json:"log"`
+	Operations uint64          `json:"operations"`
+	Damaged    uint64          `json:"damaged_rows"`
+	Peers      []peerAnswer    `json:"peers"`
 }
 
 type partitionCount struct {
 	Stored     int `json:"stored"`
 	Owned      int `json:"owned"`
+	Joining    int `json:"joining"`
+	Recovering int `json:"recovering"`
 	Ready      int `json:"ready"`
+	Draining   int `json:"draining"`
 	HandingOff int `json:"handing_off"`
+}
+
+type logAnswer struct {
+	Groups       uint64 `json:"groups"`
+	Bytes        uint64 `json:"bytes"`
+	TrimmedEarly uint64 `json:"trimmed_early"`
+}
+
+type installAnswer struct {
+	Partition int    `json:"partition"`
+	From      string `json:"from"`
+	Phase     string `json:"phase"`
+	Done      uint64 `json:"done"`
+	Total     uint64 `json:"total"`
+}
+
+func asInstall(i cartwheel.Install) installAnswer {
+	return installAnswer{i.Partition, i.From, i.Phase, i.Done, i.Total}
+}
+
+// progress reads "rows 40 of 100 (40%)".
+func (i installAnswer) progress() string {
+	if i.Total == 0 {
+		return fmt.Sprintf("%s %d", i.Phase, i.Done)
+	}
+	return fmt.Sprintf("%s %d of %d (%d%%)", i.Phase, i.Done, i.Total, 100*i.Done/i.Total)
 }
 
 type peerAnswer struct {
@@ -67,6 +101,8 @@ type peerAnswer struct {
 	Alive     bool       `json:"alive"`
 	Reachable bool       `json:"reachable"`
 	RingHash  string     `json:"ring_hash"`
+	AgeMS     *int64     `json:"age_ms,omitempty"`
+	Missing   uint64     `json:"missing_events"`
 }
 
 func newStatusCommand(s *session) *cobra.Command {
@@ -93,11 +129,20 @@ no other, name it alone with --endpoint.`,
 			ClusterID: status.ClusterID, N: status.N, R: status.R, W: status.W, Q: status.Q,
 			Node: asNode(status.Node), Version: status.Version, UptimeMS: status.Uptime.Milliseconds(),
 			ServerTime: status.ServerTime.UTC(), Stamp: strconv.FormatUint(status.Stamp, 10), RingHash: status.RingHash,
-			Partitions: partitionCount{status.Stored, status.Owned, status.Ready, status.HandingOff},
-			Peers:      []peerAnswer{},
+			Partitions: partitionCount{
+				Stored: status.Stored, Owned: status.Owned, Joining: status.Partitions.Joining, Recovering: status.Partitions.Recovering,
+				Ready: status.Ready, Draining: status.Partitions.Draining, HandingOff: status.HandingOff,
+			},
+			Staleness: asStaleness(status.Staleness), Installs: []installAnswer{},
+			Log:        logAnswer{status.LogGroups, status.LogBytes, status.TrimmedEarly},
+			Operations: status.Operations, Damaged: status.DamagedRows,
+			Peers: []peerAnswer{},
+		}
+		for _, i := range status.Installs {
+			object.Installs = append(object.Installs, asInstall(i))
 		}
 		for _, p := range status.Peers {
-			object.Peers = append(object.Peers, peerAnswer{asNode(p.Node), p.Alive, p.Reachable, p.RingHash})
+			object.Peers = append(object.Peers, peerAnswer{asNode(p.Node), p.Alive, p.Reachable, p.RingHash, milliseconds(p.Age), p.Missing})
 		}
 		return s.answer(c, object, object.text)
 	}
@@ -110,14 +155,21 @@ func (o statusAnswer) text(w io.Writer) error {
 		[]string{"cluster", fmt.Sprintf("%s  N=%d R=%d W=%d, %d partitions", o.ClusterID, o.N, o.R, o.W, o.Q)},
 		[]string{"node", fmt.Sprintf("%s  %s, up %v, version %s", o.Node.ID, o.Node.State, uptime, o.Version)},
 		[]string{"ring", o.RingHash},
-		[]string{"partitions", fmt.Sprintf("%d owned, %d of them ready; %d stored, %d handing off",
-			o.Partitions.Owned, o.Partitions.Ready, o.Partitions.Stored, o.Partitions.HandingOff)},
+		[]string{"partitions", fmt.Sprintf("%d owned, %d of them ready%s; %d stored, %d handing off",
+			o.Partitions.Owned, o.Partitions.Ready, o.Partitions.unready(), o.Partitions.Stored, o.Partitions.HandingOff)},
+		[]string{"behind", o.Staleness.text()},
+		[]string{"log", fmt.Sprintf("%s, %d bytes; %s remembered", counted(int(o.Log.Groups), "group"), o.Log.Bytes, counted(int(o.Operations), "operation"))},
 	); err != nil {
 		return err
 	}
-	rows := [][]string{{"PEER", "STATE", "ALIVE", "REACHABLE", "API", "RING"}}
+	for _, note := range o.notes() {
+		if _, err := fmt.Fprintln(w, note); err != nil {
+			return err
+		}
+	}
+	rows := [][]string{{"PEER", "STATE", "ALIVE", "REACHABLE", "BEHIND IT", "MISSING", "API", "RING"}}
 	for _, p := range o.Peers {
-		rows = append(rows, []string{p.Node.ID, p.Node.State, yes(p.Alive), yes(p.Reachable), p.Node.APIAddress, cmp.Or(p.RingHash, "-")})
+		rows = append(rows, []string{p.Node.ID, p.Node.State, yes(p.Alive), yes(p.Reachable), ago(p.AgeMS), strconv.FormatUint(p.Missing, 10), cmp.Or(p.Node.APIAddress, "-"), cmp.Or(p.RingHash, "-")})
 	}
 	if len(o.Peers) == 0 {
 		return nil
@@ -126,6 +178,43 @@ func (o statusAnswer) text(w io.Writer) error {
 		return err
 	}
 	return table(w, rows...)
+}
+
+// unready reads ", 3 recovering".
+func (p partitionCount) unready() string {
+	text := ""
+	if p.Joining > 0 {
+		text += fmt.Sprintf(", %d joining", p.Joining)
+	}
+	if p.Recovering > 0 {
+		text += fmt.Sprintf(", %d recovering", p.Recovering)
+	}
+	return text
+}
+
+func (s staleness) text() string {
+	text := "unknown"
+	if s.BoundMS != nil {
+		text = "at most " + ago(s.BoundMS)
+	}
+	if len(s.Unreachable) == 0 {
+		return text
+	}
+	return fmt.Sprintf("%s; %s but for the unreachable %s", text, ago(s.ReachableMS), strings.Join(s.Unreachable, " "))
+}
+
+// notes are what a node in order has none of.
+func (o statusAnswer) notes() (all []string) {
+	for _, i := range o.Installs {
+		all = append(all, fmt.Sprintf("snapshot of partition %d from %s: %s", i.Partition, i.From, i.progress()))
+	}
+	if o.Damaged > 0 {
+		all = append(all, fmt.Sprintf("damage: %s waiting to be fetched again", counted(int(o.Damaged), "row")))
+	}
+	if n := o.Log.TrimmedEarly; n > 0 {
+		all = append(all, fmt.Sprintf("log cap: %s left a log before every owner had them", counted(int(n), "group")))
+	}
+	return all
 }
 
 func yes(b bool) string {

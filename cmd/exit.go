@@ -59,6 +59,7 @@ func (e *absentError) Error() string { return e.text }
 func exitCode(err error) int {
 	var usage *usageError
 	var absent *absentError
+	var unequal *unequalError
 	var failed *cartwheel.Error
 	switch {
 	case err == nil:
@@ -67,13 +68,16 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.As(err, &absent):
 		return exitAbsent
+	case errors.As(err, &unequal):
+		return unequal.code
 	case errors.Is(err, cartwheel.ErrUnknownOutcome):
 		return exitUnknown
 	case !errors.As(err, &failed):
 		return exitFailed
 	}
 	switch failed.Reason {
-	case cartwheel.QuorumNotReached, cartwheel.Unreachable, cartwheel.NotReady, cartwheel.Overloaded, cartwheel.DeadlinePast:
+	case cartwheel.QuorumNotReached, cartwheel.Unreachable, cartwheel.NotReady, cartwheel.Overloaded, cartwheel.DeadlinePast,
+		cartwheel.TooStale, cartwheel.SessionUnmet:
 		return exitUnavailable
 	case cartwheel.Canceled, cartwheel.Damaged:
 		return exitFailed
@@ -98,6 +102,8 @@ type failure struct {
 	Actual         uint64 `json:"actual,omitempty"`
 	Attempts       int    `json:"attempts,omitempty"`
 	Endpoint       string `json:"endpoint,omitempty"`
+
+	Staleness *staleness `json:"staleness,omitempty"`
 }
 
 // report tells the error, if any, and returns the exit code.
@@ -123,6 +129,10 @@ func (s *session) report(errs io.Writer, err error) int {
 			f.Reason, f.OutcomeUnknown, f.OperationID = string(failed.Reason), failed.OutcomeUnknown, failed.OperationID
 			f.Needed, f.Answered, f.Limit, f.Actual = failed.Needed, failed.Answered, failed.Limit, failed.Actual
 			f.Attempts, f.Endpoint = failed.Attempts, failed.Endpoint
+			if failed.Staleness != nil {
+				best := asStaleness(*failed.Staleness)
+				f.Staleness = &best
+			}
 		}
 		if err := json.NewEncoder(errs).Encode(f); err != nil {
 			fmt.Fprintf(errs, "cartwheel: %s\n", text)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
 
 	cartwheelv1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
 	"github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1/cartwheelv1connect"
@@ -47,9 +48,37 @@ func (faultyCluster) Status(context.Context, *connect.Request[cartwheelv1.Cluste
 		Node: &cartwheelv1.Node{Id: "a", State: cartwheelv1.NodeState_NODE_STATE_RECOVERING, Weight: 1}, Version: "v1",
 		ServerTimeMs: uint64(time.Now().UnixMilli()), UptimeMs: 61_500,
 		Config: &cartwheelv1.ClusterConfig{ClusterId: "id", N: 3, R: 2, W: 2, Q: 4}, RingHash: "00112233445566aa",
-		Peers:            []*cartwheelv1.PeerStatus{{Node: away}},
-		PartitionsStored: 4, PartitionsOwned: 3, PartitionsReady: 2, PartitionsHandingOff: 1,
+		Peers:            []*cartwheelv1.PeerStatus{{Node: away, AgeMs: proto.Uint64(7300), MissingEvents: 3}},
+		PartitionsStored: 4, PartitionsOwned: 3, PartitionsReady: 1, PartitionsHandingOff: 1,
+		Partitions: &cartwheelv1.PartitionCounts{Joining: 1, Recovering: 1, Ready: 1, Draining: 1},
+		Staleness:  behind,
+		Installs:   []*cartwheelv1.SnapshotInstall{install, {Partition: 3, From: "b", Phase: "log", Done: 7}},
+		LogGroups:  1, LogBytes: 200, Operations: 2, DamagedRows: 3, TrimmedEarly: 4,
 	}), nil
+}
+
+var install = &cartwheelv1.SnapshotInstall{Partition: 2, From: "b", Phase: "rows", Done: 40, Total: 160}
+
+func (faultyCluster) Partitions(context.Context, *connect.Request[cartwheelv1.ClusterServicePartitionsRequest]) (*connect.Response[cartwheelv1.ClusterServicePartitionsResponse], error) {
+	return connect.NewResponse(&cartwheelv1.ClusterServicePartitionsResponse{Partitions: []*cartwheelv1.PartitionHealth{
+		{Partition: 0, State: cartwheelv1.PartitionState_PARTITION_STATE_READY, Staleness: behind, LogGroups: 1, LogBytes: 200, Operations: 2, Peers: []*cartwheelv1.PartitionPeer{{Id: "c", AgeMs: proto.Uint64(7300)}}},
+		{Partition: 1, State: cartwheelv1.PartitionState_PARTITION_STATE_RECOVERING, Staleness: &cartwheelv1.Staleness{Unreachable: []string{"c"}}, DamagedRows: 3, Peers: []*cartwheelv1.PartitionPeer{{Id: "c", MissingEvents: 9}}},
+		{Partition: 2, State: cartwheelv1.PartitionState_PARTITION_STATE_JOINING, Staleness: &cartwheelv1.Staleness{BoundMs: proto.Uint64(1), ReachableBoundMs: proto.Uint64(1)}, Install: install},
+		{Partition: 3, State: cartwheelv1.PartitionState_PARTITION_STATE_DRAINING},
+	}}), nil
+}
+
+func (faultyCluster) Verify(_ context.Context, _ *connect.Request[cartwheelv1.ClusterServiceVerifyRequest], out *connect.ServerStream[cartwheelv1.ClusterServiceVerifyResponse]) error {
+	if err := out.Send(&cartwheelv1.ClusterServiceVerifyResponse{Node: "a", Total: 6}); err != nil {
+		return err
+	}
+	return out.Send(&cartwheelv1.ClusterServiceVerifyResponse{
+		Node: "a", Total: 6, Compared: 6, Equal: 4, Unlike: 1, Unreachable: 1, Differed: 2, RepairedRows: 1, Done: true, Findings: []*cartwheelv1.VerifyFinding{
+			{Partition: 0, Peer: "b", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_EQUAL, Differed: true},
+			{Partition: 1, Peer: "b", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_UNLIKE, Differed: true},
+			{Partition: 1, Peer: "c", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_UNREACHABLE},
+		},
+	})
 }
 
 func (faultyCluster) Locate(context.Context, *connect.Request[cartwheelv1.ClusterServiceLocateRequest]) (*connect.Response[cartwheelv1.ClusterServiceLocateResponse], error) {
@@ -73,9 +102,16 @@ func (faultyCounters) Add(_ context.Context, r *connect.Request[cartwheelv1.Coun
 	})
 }
 
-func (faultyCounters) Get(context.Context, *connect.Request[cartwheelv1.CounterServiceGetRequest]) (*connect.Response[cartwheelv1.CounterServiceGetResponse], error) {
+var behind = &cartwheelv1.Staleness{BoundMs: proto.Uint64(7300), ReachableBoundMs: proto.Uint64(40), Unreachable: []string{"c"}}
+
+func (faultyCounters) Get(_ context.Context, r *connect.Request[cartwheelv1.CounterServiceGetRequest]) (*connect.Response[cartwheelv1.CounterServiceGetResponse], error) {
+	if r.Msg.GetKey() == "stale" {
+		return nil, fault(connect.CodeFailedPrecondition, &cartwheelv1.ErrorDetail{
+			Reason: cartwheelv1.ErrorDetail_REASON_TOO_STALE, Limit: r.Msg.GetOptions().GetMaxStalenessMs(), Actual: 7300, Staleness: behind,
+		})
+	}
 	return connect.NewResponse(&cartwheelv1.CounterServiceGetResponse{
-		Info: &cartwheelv1.ReplyInfo{Degraded: true, ReplicasAnswered: 2, Coordinator: "a"}, Value: 1<<63 - 1, Saturated: true,
+		Info: &cartwheelv1.ReplyInfo{Degraded: true, ReplicasAnswered: 2, Coordinator: "a", Staleness: behind}, Value: 1<<63 - 1, Saturated: true,
 	}), nil
 }
 

@@ -18,6 +18,7 @@ type session struct {
 	endpoints []string
 	output    string
 	timeout   time.Duration
+	verbose   bool
 	began     bool     // a command took over; what fails before that is usage
 	args      []string // as they were given
 }
@@ -59,10 +60,11 @@ register and a blob of one KEY are four values.
 
 Exit codes:
   0  done
-  1  failed in a way that none of the others names
+  1  failed in a way that none of the others names; verify found differences
   2  usage: the command line cannot be carried out; nothing was sent
   3  absent: contains says false, or there is no value to get
-  4  unavailable: no node or too few replicas answered; worth trying again
+  4  unavailable: no node or too few replicas answered, or none that is fresh
+     enough; worth trying again
   5  outcome unknown: the mutation may have taken effect; try again with
      --operation ID of the message, and it takes effect once
   6  refused: the cluster said no (name, size, context, cursor, overflow) and
@@ -105,13 +107,15 @@ func newRoot() (*cobra.Command, *session) {
 		}
 	}
 	add(groupValues, newSetCommand(s), newCounterCommand(s), newRegisterCommand(s), newBlobCommand(s))
-	add(groupCluster, newStatusCommand(s), newMembersCommand(s), newRingCommand(s), newWhereCommand(s), newBenchCommand(s))
+	add(groupCluster, newStatusCommand(s), newMembersCommand(s), newRingCommand(s), newWhereCommand(s),
+		newPartitionsCommand(s), newVerifyCommand(s), newRecoverCommand(s), newBenchCommand(s))
 	add(groupNodes, newInitCommand(), newServeCommand(), newDevCommand())
 	root.AddCommand(newVersionCommand(s), newJSONTopic())
 
 	f := root.PersistentFlags()
 	f.StringSliceVar(&s.endpoints, "endpoint", nil, "host:port or URL of a node; repeat, or separate by commas (default $"+endpointsVariable+", or the nodes of cartwheel dev)")
 	f.StringVarP(&s.output, "output", "o", "text", "text or json; see cartwheel help json")
+	f.BoolVarP(&s.verbose, "verbose", "v", false, "say on stderr how far behind a read may be")
 	f.DurationVar(&s.timeout, "timeout", 10*time.Second, "how long one call may take, retries included")
 	s.watch(root)
 	return root, s

@@ -10,7 +10,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/cartwheel-db/cartwheel/replica"
 	"github.com/cartwheel-db/cartwheel/server"
 )
 
@@ -192,6 +194,19 @@ func startNode(t *testing.T) *server.Node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = node.Close(t.Context()) })
+	ready := func() bool {
+		for _, h := range node.Health() {
+			if h.State != replica.Ready {
+				return false
+			}
+		}
+		return node.Snapshot().State == server.Ready
+	}
+	for until := time.Now().Add(20 * time.Second); !ready(); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("not ready in 20 s")
+		}
+	}
 	t.Setenv(endpointsVariable, node.APIAddr())
 	return node
 }

@@ -34,28 +34,38 @@ type setChange struct {
 func newSetAddCommand(s *session) *cobra.Command {
 	var m mutation
 	var k keep
-	var note string
+	var note, expires string
 	c := &cobra.Command{
 		Use:   "add KEY MEMBER...",
 		Short: "Put members in",
-		Long:  "Put members in, all in one step. Those already there get the note given now.",
+		Long: `Put members in, all in one step. Those already there get the note and the expiry given
+now. An expiry is a duration from now, or a time such as 2027-01-15T08:00:00Z.`,
 		Example: `  cartwheel set add carts/42 milk eggs
   cartwheel set add carts/42 milk --note "2 bottles"
+  cartwheel set add online/users ann --expires 30s
   cartwheel set add carts/42 -- --odd-member`,
 		Args: takes("KEY MEMBER...", 2, -1),
 	}
 	m.flags(c)
 	k.flags(c)
 	c.Flags().StringVar(&note, "note", "", "note that travels with the members")
+	c.Flags().StringVar(&expires, "expires", "", "no longer shown after this long, or from this time on (default: never)")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		left, at, err := expiry(expires)
+		if err != nil {
+			return err
+		}
 		t, err := s.target(c.Context(), args[0])
 		if err != nil {
 			return err
 		}
 		defer t.db.Close()
+		if left > 0 {
+			at = t.db.ServerTime().Add(left)
+		}
 		members := make([]cartwheel.Member, len(args)-1)
 		for i, name := range args[1:] {
-			members[i] = cartwheel.Member{Name: name, Note: []byte(note)}
+			members[i] = cartwheel.Member{Name: name, Note: []byte(note), ExpiresAt: at}
 		}
 		shown, err := t.db.Set(t.bucket, t.key).With(m.options(t)...).AddMembers(c.Context(), members...)
 		if err != nil {
@@ -67,6 +77,23 @@ func newSetAddCommand(s *session) *cobra.Command {
 		return s.done(c, t, setChange{t.of(), args[1:], string(shown), t.reply()})
 	}
 	return c
+}
+
+// expiry reads a duration or a time; nothing is neither.
+func expiry(text string) (left time.Duration, at time.Time, err error) {
+	if text == "" {
+		return 0, time.Time{}, nil
+	}
+	if left, err = time.ParseDuration(text); err == nil {
+		if left <= 0 {
+			return 0, time.Time{}, usagef("set add: --expires %s: want more than 0", text)
+		}
+		return left, time.Time{}, nil
+	}
+	if at, err = time.Parse(time.RFC3339, text); err != nil {
+		return 0, time.Time{}, usagef("set add: --expires %q: want a duration such as 30s, or a time such as 2027-01-15T08:00:00Z", text)
+	}
+	return 0, at, nil
 }
 
 func newSetRemoveCommand(s *session) *cobra.Command {

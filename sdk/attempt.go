@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"time"
 
 	"connectrpc.com/connect"
@@ -28,25 +29,36 @@ type call struct {
 // run carries a call through attempts until one is answered for good or the
 // deadline passes. Whatever attempt does with a reply, it does once.
 func (db *DB) run(ctx context.Context, c *call, attempt func(context.Context, *endpoint) error) error {
-	if _, has := ctx.Deadline(); !has {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, db.config.timeout)
-		defer cancel()
-	}
+	ctx, cancel := db.inTime(ctx)
+	defer cancel()
 	db.stats.operations.Add(1)
 	from := db.endpoints.first()
+	var hopeless *cartwheelv1.ErrorDetail
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
+		stay := time.Duration(0)
 		for _, e := range db.endpoints.round(from) {
 			if ctx.Err() != nil {
 				return db.giveUp(c, ctx.Err())
 			}
+			if db.config.attempts != 1 && !db.throttle.allow(time.Now()) {
+				c.told = &cartwheelv1.ErrorDetail{Reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED, Operation: c.op}
+				db.stats.held.Add(1)
+				break
+			}
 			err := db.try(ctx, c, e, attempt)
 			if err == nil {
+				db.throttle.note(time.Now(), true)
 				return nil
 			}
 			v := judge(err)
+			if v.detail != nil {
+				db.throttle.note(time.Now(), !v.overloaded)
+			}
 			if c.unknown = c.unknown || v.unknown; v.detail != nil {
 				c.told = v.detail
+			}
+			if v.hopeless {
+				hopeless = v.detail
 			}
 			// Silence explains less than any word heard before it.
 			silent := v.detail == nil && connect.CodeOf(err) == connect.CodeDeadlineExceeded
@@ -61,18 +73,44 @@ func (db *DB) run(ctx context.Context, c *call, attempt func(context.Context, *e
 				c.told = v.detail
 				return db.giveUp(c, nil)
 			}
+			if c.attempts == db.config.attempts {
+				return db.giveUp(c, nil)
+			}
+			if v.overloaded {
+				// The others have as much to do: to ask them at once makes it worse.
+				from, stay = e.position+1, v.stay
+				break
+			}
 		}
-		// Everybody was asked once. Half the pause is fixed and half is dice, so
-		// that clients that failed together do not come back together.
-		if !sleep(ctx, pause/2+rand.N(pause/2)) {
+		if hopeless != nil {
+			c.told = hopeless
+			return db.giveUp(c, nil)
+		}
+		// Half the pause is fixed and half is dice, so that clients that failed
+		// together do not come back together.
+		wait := max(pause/2+rand.N(pause/2), stay+rand.N(stay/4+1))
+		if deadline, _ := ctx.Deadline(); stay > 0 && time.Until(deadline) < wait {
+			return db.giveUp(c, nil) // nobody will listen before it is too late
+		}
+		if !sleep(ctx, wait) {
 			return db.giveUp(c, ctx.Err())
 		}
 	}
 }
 
+// inTime gives a call without a deadline that of the client.
+func (db *DB) inTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, has := ctx.Deadline(); has {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, db.config.timeout)
+}
+
 const (
 	firstPause = 10 * time.Millisecond
 	lastPause  = 500 * time.Millisecond
+
+	longestStay = 2 * time.Second // however long a node wants to be left alone
 )
 
 func (db *DB) try(ctx context.Context, c *call, e *endpoint, attempt func(context.Context, *endpoint) error) error {
@@ -111,10 +149,14 @@ func (db *DB) giveUp(c *call, ended error) error {
 
 // verdict is what a failed attempt means.
 type verdict struct {
-	detail  *cartwheelv1.ErrorDetail // what the node said, if it said anything
-	retry   bool                     // another attempt may fare better
-	unknown bool                     // a mutation may have taken effect
-	blame   bool                     // leave this endpoint alone for a while
+	detail   *cartwheelv1.ErrorDetail // what the node said, if it said anything
+	retry    bool                     // another attempt may fare better
+	hopeless bool                     // and not once everybody was asked
+	unknown  bool                     // a mutation may have taken effect
+	blame    bool                     // leave this endpoint alone for a while
+
+	overloaded bool          // refused for having too much to do already
+	stay       time.Duration // away from the node, as it asked
 }
 
 // judge tells three cases apart: a node that explained itself is believed; a
@@ -127,8 +169,13 @@ func judge(err error) verdict {
 		switch detail.GetReason() {
 		case cartwheelv1.ErrorDetail_REASON_NOT_READY:
 			v.retry, v.blame = true, true
+		case cartwheelv1.ErrorDetail_REASON_TOO_STALE:
+			// Another node may hear from more members. Waiting makes it worse.
+			v.retry, v.hopeless = true, true
+		case cartwheelv1.ErrorDetail_REASON_OVERLOADED:
+			v.retry, v.overloaded, v.stay = true, true, pushback(err)
 		case cartwheelv1.ErrorDetail_REASON_QUORUM_NOT_REACHED,
-			cartwheelv1.ErrorDetail_REASON_OVERLOADED,
+			cartwheelv1.ErrorDetail_REASON_SESSION_UNMET,
 			cartwheelv1.ErrorDetail_REASON_DEADLINE_PAST:
 			v.retry = true
 		case cartwheelv1.ErrorDetail_REASON_OPERATION_EXPIRED:
@@ -150,6 +197,19 @@ func judge(err error) verdict {
 		// Refused before it reached a service: malformed, too large, not allowed.
 		return verdict{}
 	}
+}
+
+// pushback is how long a node wants to be left alone; the header is gRPC's.
+func pushback(err error) time.Duration {
+	var failed *connect.Error
+	if !errors.As(err, &failed) {
+		return 0
+	}
+	ms, err := strconv.ParseUint(failed.Meta().Get("Grpc-Retry-Pushback-Ms"), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(ms)*time.Millisecond, longestStay)
 }
 
 func detailOf(err error) *cartwheelv1.ErrorDetail {

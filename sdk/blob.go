@@ -18,7 +18,7 @@ type Blob struct{ address }
 
 // Blob returns a handle on the blob at bucket and key.
 func (db *DB) Blob(bucket, key string) *Blob {
-	return &Blob{address{db: db, bucket: bucket, key: key}}
+	return &Blob{db.at(bucket, key)}
 }
 
 // With returns a handle with more options.
@@ -83,11 +83,8 @@ func (b *Blob) DeleteWith(ctx context.Context, shown Context) error {
 // resolve ends the update and is returned as it is. If the deadline passes
 // after a put was stored, the error is ErrSiblings.
 func (b *Blob) Update(ctx context.Context, resolve func(siblings [][]byte) ([]byte, error)) ([]byte, error) {
-	if _, has := ctx.Deadline(); !has {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, b.db.config.timeout)
-		defer cancel()
-	}
+	ctx, cancel := b.db.inTime(ctx)
+	defer cancel()
 	shown, err := b.Get(ctx)
 	if err != nil {
 		return nil, err

@@ -20,7 +20,7 @@ func (db *DB) Cluster() *Cluster { return &Cluster{db: db} }
 // Node is a member of the cluster.
 type Node struct {
 	ID          string // UUID, for life
-	State       string // starting, recovering, ready, draining or unreachable
+	State       string // starting, joining, recovering, ready, draining, left or unreachable
 	Zone        string
 	Weight      int
 	APIAddress  string // where clients reach it, host:port
@@ -33,6 +33,11 @@ type Peer struct {
 	Alive     bool   // gossip hears from it: a hint, some seconds behind
 	Reachable bool   // the data path accepts messages for it
 	RingHash  string // of the ring it last showed
+
+	// In every partition that the answering node owns it holds all that the peer
+	// held this long ago; UnknownStaleness if nobody knows.
+	Age     time.Duration
+	Missing uint64 // events that the peer has shown there, and that it does not hold
 }
 
 // Status describes the node that answered.
@@ -50,6 +55,27 @@ type Status struct {
 	Owned      int // partitions it owns
 	Ready      int // owned ones in which it has caught up
 	HandingOff int // held for others and on their way
+
+	Partitions   PartitionCounts
+	Staleness    Staleness // the worst of the partitions it owns
+	Installs     []Install
+	LogGroups    uint64 // groups of events logged for owners that lack them
+	LogBytes     uint64
+	Operations   uint64 // operation ids remembered
+	DamagedRows  uint64 // that wait to be fetched again
+	TrimmedEarly uint64 // groups that left a log at its cap, before every owner had them
+}
+
+// PartitionCounts counts partitions by their state; see Partition.
+type PartitionCounts struct{ Joining, Recovering, Ready, Draining int }
+
+// Install is a snapshot of a partition on its way to the answering node.
+type Install struct {
+	Partition int
+	From      string // id of the node it comes from
+	Phase     string // log, comparing, rows or promoting
+	Done      uint64 // rows, or groups of the log
+	Total     uint64 // 0 while nobody knows
 }
 
 // Status asks a node about itself.
@@ -76,9 +102,26 @@ func (c *Cluster) Status(ctx context.Context) (Status, error) {
 		Owned:      int(res.GetPartitionsOwned()),
 		Ready:      int(res.GetPartitionsReady()),
 		HandingOff: int(res.GetPartitionsHandingOff()),
+
+		Partitions: PartitionCounts{
+			int(res.GetPartitions().GetJoining()), int(res.GetPartitions().GetRecovering()),
+			int(res.GetPartitions().GetReady()), int(res.GetPartitions().GetDraining()),
+		},
+		Staleness:    staleness(res.GetStaleness()),
+		LogGroups:    res.GetLogGroups(),
+		LogBytes:     res.GetLogBytes(),
+		Operations:   res.GetOperations(),
+		DamagedRows:  res.GetDamagedRows(),
+		TrimmedEarly: res.GetTrimmedEarly(),
+	}
+	for _, i := range res.GetInstalls() {
+		status.Installs = append(status.Installs, install(i))
 	}
 	for _, peer := range res.GetPeers() {
-		status.Peers = append(status.Peers, Peer{Node: node(peer.GetNode()), Alive: peer.GetAlive(), Reachable: peer.GetReachable(), RingHash: peer.GetRingHash()})
+		status.Peers = append(status.Peers, Peer{
+			Node: node(peer.GetNode()), Alive: peer.GetAlive(), Reachable: peer.GetReachable(), RingHash: peer.GetRingHash(),
+			Age: milliseconds(peer.AgeMs), Missing: peer.GetMissingEvents(),
+		})
 	}
 	return status, nil
 }
@@ -168,7 +211,7 @@ func (c *Cluster) Locate(ctx context.Context, dataType DataType, bucket, key str
 func node(n *cartwheelv1.Node) Node {
 	return Node{
 		ID:          n.GetId(),
-		State:       strings.ToLower(strings.TrimPrefix(n.GetState().String(), "NODE_STATE_")),
+		State:       lower(n.GetState().String(), "NODE_STATE_"),
 		Zone:        n.GetZone(),
 		Weight:      int(n.GetWeight()),
 		APIAddress:  n.GetApiAddress(),

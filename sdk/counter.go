@@ -16,7 +16,7 @@ type Counter struct{ address }
 // Counter returns a handle on the counter at bucket and key. An absent counter
 // is 0.
 func (db *DB) Counter(bucket, key string) *Counter {
-	return &Counter{address{db: db, bucket: bucket, key: key}}
+	return &Counter{db.at(bucket, key)}
 }
 
 // With returns a handle with more options.

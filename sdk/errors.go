@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -45,6 +46,11 @@ const (
 	DeadlinePast     Reason = "deadline past"          // the time was up
 	NotReady         Reason = "not ready"              // nodes were starting or stopping
 	Damaged          Reason = "damaged"                // a checksum failed on every replica
+	TooStale         Reason = "too stale"              // no replica is as fresh as MaxStaleness asks; see Staleness
+	SessionUnmet     Reason = "session unmet"          // no state that was reached covers the session; see Staleness
+	SessionInvalid   Reason = "session invalid"        // not a session of this value and cluster
+	PlanStale        Reason = "plan stale"             // the ring is not the one that was planned for
+	PlanRisky        Reason = "plan risky"             // the plan has risks: see them, and Force
 )
 
 // Reasons the client finds by itself.
@@ -73,6 +79,11 @@ var reasons = map[cartwheelv1.ErrorDetail_Reason]Reason{
 	cartwheelv1.ErrorDetail_REASON_DEADLINE_PAST:      DeadlinePast,
 	cartwheelv1.ErrorDetail_REASON_NOT_READY:          NotReady,
 	cartwheelv1.ErrorDetail_REASON_DAMAGED:            Damaged,
+	cartwheelv1.ErrorDetail_REASON_TOO_STALE:          TooStale,
+	cartwheelv1.ErrorDetail_REASON_SESSION_UNMET:      SessionUnmet,
+	cartwheelv1.ErrorDetail_REASON_SESSION_INVALID:    SessionInvalid,
+	cartwheelv1.ErrorDetail_REASON_PLAN_STALE:         PlanStale,
+	cartwheelv1.ErrorDetail_REASON_PLAN_RISKY:         PlanRisky,
 }
 
 // Error is every error of an operation. Unless OutcomeUnknown is set, a failed
@@ -81,14 +92,15 @@ type Error struct {
 	Op             string // "set.add"
 	Bucket, Key    string
 	Reason         Reason
-	OutcomeUnknown bool   // a mutation that may have taken effect
-	OperationID    string // of a mutation
-	Needed         int    // QuorumNotReached: replicas asked for
-	Answered       int    // QuorumNotReached: replicas that answered
-	Limit, Actual  uint64 // TooLarge, InvalidOption: the bound, and what was given
-	Attempts       int    // how often it was tried
-	Endpoint       string // where it was tried last
-	Err            error  // the last telling error of an attempt, and that of the context if it ended
+	OutcomeUnknown bool       // a mutation that may have taken effect
+	OperationID    string     // of a mutation
+	Needed         int        // QuorumNotReached: replicas asked for
+	Answered       int        // QuorumNotReached: replicas that answered
+	Limit, Actual  uint64     // TooLarge, InvalidOption, SessionInvalid: the bound, and what was given; TooStale: milliseconds asked for, and the best
+	Staleness      *Staleness // TooStale, SessionUnmet: the best there is, if a node told
+	Attempts       int        // how often it was tried
+	Endpoint       string     // where it was tried last
+	Err            error      // the last telling error of an attempt, and that of the context if it ended
 }
 
 // Error names operation, key and numbers: "set.add carts/42: quorum not
@@ -103,8 +115,14 @@ func (e *Error) Error() string {
 	if e.Needed > 0 {
 		fmt.Fprintf(&b, ", needed %d, got %d", e.Needed, e.Answered)
 	}
-	if e.Limit > 0 {
+	switch {
+	case e.Reason == TooStale:
+		fmt.Fprintf(&b, ", asked for at most %v", time.Duration(e.Limit)*time.Millisecond)
+	case e.Limit > 0:
 		fmt.Fprintf(&b, ", limit %d, got %d", e.Limit, e.Actual)
+	}
+	if e.Staleness != nil {
+		fmt.Fprintf(&b, ", the best is %v", *e.Staleness)
 	}
 	if e.OutcomeUnknown {
 		b.WriteString("; outcome unknown")
@@ -153,6 +171,10 @@ func newError(c *call, ended error) *Error {
 		e.Reason = cmp.Or(reasons[detail.GetReason()], Refused)
 		e.Needed, e.Answered = int(detail.GetNeeded()), int(detail.GetAnswered())
 		e.Limit, e.Actual = detail.GetLimit(), detail.GetActual()
+		if detail.GetStaleness() != nil {
+			best := staleness(detail.GetStaleness())
+			e.Staleness = &best
+		}
 	}
 	switch {
 	case errors.Is(ended, context.Canceled):

@@ -36,8 +36,12 @@ type fakeCluster struct {
 	regs    map[string][]byte
 	blobs   map[string]map[int][]byte // by dot
 	lastDot int
-	answers map[string]proto.Message // by operation id: a retry gets the first answer
-	seen    []request
+
+	staleness    *cartwheelv1.Staleness   // of reads
+	sessionLimit int                      // a session that has seen this many replies grows no more; 0 for none
+	answers      map[string]proto.Message // by operation id: a retry gets the first answer
+	seen         []request
+	forced       []*cartwheelv1.ClusterServiceForceReadyRequest
 }
 
 // request is one that reached a handler.
@@ -48,6 +52,10 @@ type request struct {
 	stamp       uint64
 	w, r        uint32
 	fast        bool
+	maxStale    uint64
+	session     *cartwheelv1.SessionTokens
+	covers      []int  // what the session's tokens stand for
+	reply       uint64 // the stamp of the reply, which is also what its session has seen beside
 }
 
 // fakeNode is one listener of the cluster.
@@ -174,7 +182,29 @@ func (n *fakeNode) begin(procedure string, w *cartwheelv1.WriteOptions, r *cartw
 		stamp: max(w.GetStamp(), r.GetStamp()), w: w.GetW(), r: r.GetR(), fast: r.GetFast(),
 	})
 	n.stamp = max(n.stamp, w.GetStamp(), r.GetStamp()) + 1
-	return &cartwheelv1.ReplyInfo{Stamp: n.stamp, ReplicasAnswered: 2, Coordinator: fmt.Sprint("node-", n.number)}
+	info := &cartwheelv1.ReplyInfo{Stamp: n.stamp, ReplicasAnswered: 2, Coordinator: fmt.Sprint("node-", n.number)}
+	if r != nil {
+		info.Staleness = n.staleness
+	}
+	asked := &n.seen[len(n.seen)-1]
+	asked.maxStale, asked.reply = r.GetMaxStalenessMs(), n.stamp
+	if asked.session = w.GetSession(); r != nil {
+		asked.session = r.GetSession()
+	}
+	if asked.session == nil {
+		return info
+	}
+	// A fake session is the stamps of the replies that it has seen. Two that began
+	// alike never cover each other.
+	for _, t := range asked.session.GetTokens() {
+		asked.covers = append(asked.covers, covered(t)...)
+	}
+	slices.Sort(asked.covers)
+	asked.covers = slices.Compact(asked.covers)
+	if info.SessionOverflow = n.sessionLimit > 0 && len(asked.covers) >= n.sessionLimit; !info.SessionOverflow {
+		info.Session = token(append(slices.Clone(asked.covers), int(n.stamp)))
+	}
+	return info
 }
 
 // once is a mutation: at most one effect per operation id, and the first answer
@@ -364,6 +394,15 @@ func (s counterService) Get(_ context.Context, r *connect.Request[cartwheelv1.Co
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	info := s.begin("counter.get", nil, r.Msg.GetOptions())
+	best := &cartwheelv1.Staleness{BoundMs: proto.Uint64(7300), ReachableBoundMs: proto.Uint64(40), Unreachable: []string{"n2", "n3"}}
+	switch r.Msg.GetKey() {
+	case "stale":
+		return nil, failure(connect.CodeFailedPrecondition, &cartwheelv1.ErrorDetail{Reason: cartwheelv1.ErrorDetail_REASON_TOO_STALE, Limit: r.Msg.GetOptions().GetMaxStalenessMs(), Actual: 7300, Staleness: best})
+	case "unmet":
+		return nil, failure(connect.CodeUnavailable, &cartwheelv1.ErrorDetail{Reason: cartwheelv1.ErrorDetail_REASON_SESSION_UNMET, Staleness: best})
+	case "torn":
+		return nil, failure(connect.CodeInvalidArgument, &cartwheelv1.ErrorDetail{Reason: cartwheelv1.ErrorDetail_REASON_SESSION_INVALID, Limit: 21, Actual: 3})
+	}
 	return connect.NewResponse(&cartwheelv1.CounterServiceGetResponse{Info: info, Value: s.counts[at(r.Msg.GetBucket(), r.Msg.GetKey())], Saturated: r.Msg.GetKey() == "brimming"}), nil
 }
 
@@ -460,8 +499,12 @@ func (s clusterService) Status(context.Context, *connect.Request[cartwheelv1.Clu
 	return connect.NewResponse(&cartwheelv1.ClusterServiceStatusResponse{
 		Node: s.node(), Version: "v0.0.1", ServerTimeMs: uint64(s.clock().UnixMilli()), Stamp: s.stamp, UptimeMs: 1500,
 		Config:   &cartwheelv1.ClusterConfig{ClusterId: "fake", N: 3, R: 2, W: 2, Q: 2},
-		RingHash: "feed", Peers: []*cartwheelv1.PeerStatus{{Node: &cartwheelv1.Node{Id: "other"}, Alive: true, RingHash: "beef"}},
+		RingHash: "feed", Peers: []*cartwheelv1.PeerStatus{{Node: &cartwheelv1.Node{Id: "other"}, Alive: true, RingHash: "beef", AgeMs: proto.Uint64(60), MissingEvents: 7}},
 		PartitionsStored: 4, PartitionsOwned: 3, PartitionsReady: 2, PartitionsHandingOff: 1,
+		Partitions: &cartwheelv1.PartitionCounts{Joining: 1, Recovering: 2, Ready: 3, Draining: 4},
+		Staleness:  &cartwheelv1.Staleness{ReachableBoundMs: proto.Uint64(5), Unreachable: []string{"other"}},
+		Installs:   []*cartwheelv1.SnapshotInstall{{Partition: 1, From: "other", Phase: "log", Done: 5}},
+		LogGroups:  1, LogBytes: 2, Operations: 3, DamagedRows: 4, TrimmedEarly: 5,
 	}), nil
 }
 
@@ -483,4 +526,42 @@ func (s clusterService) Locate(_ context.Context, r *connect.Request[cartwheelv1
 		{Node: &cartwheelv1.Node{Id: "a"}, Standing: cartwheelv1.Standing_STANDING_PRIMARY, Reachable: true},
 		{Node: &cartwheelv1.Node{Id: "c"}, Standing: cartwheelv1.Standing_STANDING_FALLBACK, FallbackFor: "b"},
 	}}), nil
+}
+
+func (s clusterService) Partitions(_ context.Context, r *connect.Request[cartwheelv1.ClusterServicePartitionsRequest]) (*connect.Response[cartwheelv1.ClusterServicePartitionsResponse], error) {
+	if r.Msg.GetFrom() == 0 {
+		return connect.NewResponse(&cartwheelv1.ClusterServicePartitionsResponse{Next: 7, Partitions: []*cartwheelv1.PartitionHealth{{
+			Partition: 0, State: cartwheelv1.PartitionState_PARTITION_STATE_JOINING, Staleness: &cartwheelv1.Staleness{BoundMs: proto.Uint64(12), ReachableBoundMs: proto.Uint64(12)},
+			LogGroups: 1, LogBytes: 2, Operations: 3, DamagedRows: 4,
+			Install: &cartwheelv1.SnapshotInstall{Partition: 0, From: "other", Phase: "rows", Done: 5, Total: 6},
+			Peers:   []*cartwheelv1.PartitionPeer{{Id: "other", AgeMs: proto.Uint64(12), MissingEvents: 8}},
+		}}}), nil
+	}
+	return connect.NewResponse(&cartwheelv1.ClusterServicePartitionsResponse{Partitions: []*cartwheelv1.PartitionHealth{{
+		Partition: r.Msg.GetFrom(), State: cartwheelv1.PartitionState_PARTITION_STATE_DRAINING, Peers: []*cartwheelv1.PartitionPeer{{Id: "other"}},
+	}}}), nil
+}
+
+func (s clusterService) Verify(_ context.Context, _ *connect.Request[cartwheelv1.ClusterServiceVerifyRequest], out *connect.ServerStream[cartwheelv1.ClusterServiceVerifyResponse]) error {
+	for i := range uint32(3) {
+		report := &cartwheelv1.ClusterServiceVerifyResponse{Node: fmt.Sprint("node-", s.number), Total: 2, Compared: i, Equal: i}
+		if s.number == 2 && i == 1 {
+			return failure(connect.CodeUnavailable, &cartwheelv1.ErrorDetail{Reason: cartwheelv1.ErrorDetail_REASON_NOT_READY})
+		}
+		if i == 2 {
+			report.Equal, report.Differed, report.RepairedRows, report.Done = 1, 1, 9, true
+			report.Findings = []*cartwheelv1.VerifyFinding{{Partition: 1, Peer: "other", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_UNLIKE, Differed: true}}
+		}
+		if err := out.Send(report); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s clusterService) ForceReady(_ context.Context, r *connect.Request[cartwheelv1.ClusterServiceForceReadyRequest]) (*connect.Response[cartwheelv1.ClusterServiceForceReadyResponse], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forced = append(s.forced, r.Msg)
+	return connect.NewResponse(&cartwheelv1.ClusterServiceForceReadyResponse{Partitions: []uint32{3, 5}}), nil
 }

@@ -67,6 +67,13 @@ func stale(monotonic, wall time.Duration) bool {
 	return max(monotonic, wall, -wall) > resetAfter
 }
 
+// ServerTime returns what time it is on the clock of the cluster, as learnt when
+// one of its nodes was last asked. Expiries of members go by that clock.
+func (db *DB) ServerTime() time.Time {
+	now, _ := db.clock.now()
+	return now
+}
+
 // setClock asks the cluster what time it is.
 func (db *DB) setClock(ctx context.Context) error {
 	c := &call{op: "cluster.status"}

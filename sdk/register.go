@@ -15,7 +15,7 @@ type Register struct{ address }
 
 // Register returns a handle on the register at bucket and key.
 func (db *DB) Register(bucket, key string) *Register {
-	return &Register{address{db: db, bucket: bucket, key: key}}
+	return &Register{db.at(bucket, key)}
 }
 
 // With returns a handle with more options.

@@ -17,14 +17,18 @@ type Context string
 
 // Info is what a reply says about itself; see Report.
 type Info struct {
-	Stamp       uint64 // the answering node's hybrid logical clock
-	Degraded    bool   // a read that may miss an acknowledged write
-	Replicas    int    // replicas a read joined, or known to hold a mutation durably
-	Coordinator string // id of the node that coordinated
-	Saturated   bool   // a counter went past int64; its value is the nearest end
-	OperationID string // of a mutation
-	Attempts    int    // how often it was tried
-	Endpoint    string // who answered
+	Stamp       uint64    // the answering node's hybrid logical clock
+	Degraded    bool      // a read that may miss an acknowledged write
+	Replicas    int       // replicas a read joined, or known to hold a mutation durably
+	Coordinator string    // id of the node that coordinated
+	Saturated   bool      // a counter went past int64; its value is the nearest end
+	Staleness   Staleness // of a read: how far behind it may be
+	// SessionOverflow tells that the session grew too large for a token: what this
+	// reply reflects is not in it.
+	SessionOverflow bool
+	OperationID     string // of a mutation
+	Attempts        int    // how often it was tried
+	Endpoint        string // who answered
 }
 
 // CallOption is an option of the operations of a handle:
@@ -33,11 +37,22 @@ type Info struct {
 type CallOption func(*settings)
 
 type settings struct {
-	w, r        uint32
-	fast        bool
-	operationID string
-	info        *Info
-	reissued    bool // an operation id was replaced once already
+	w, r         uint32
+	fast         bool
+	maxStaleness uint64 // milliseconds
+	session      *Session
+	operationID  string
+	info         *Info
+	reissued     bool // an operation id was replaced once already
+}
+
+// at returns the address of a value, with a session of its own.
+func (db *DB) at(bucket, key string) address {
+	a := address{db: db, bucket: bucket, key: key}
+	if !db.config.withoutSessions {
+		a.settings.session = NewSession("")
+	}
+	return a
 }
 
 // W makes mutations wait for w durable copies, instead of the cluster's default.
@@ -87,8 +102,11 @@ func read[Res any, P interface {
 	if err := c.checkNames(names...); err != nil {
 		return nil, err
 	}
-	options := &cartwheelv1.ReadOptions{R: a.settings.r, Fast: a.settings.fast, Stamp: a.db.seen.load()}
-	return exchange[Res, P](ctx, a, c, send(options))
+	return inTurn[Res, P](ctx, a, c, func(session *cartwheelv1.SessionTokens) invoke[Res] {
+		return send(&cartwheelv1.ReadOptions{
+			R: a.settings.r, Fast: a.settings.fast, Stamp: a.db.seen.load(), MaxStalenessMs: a.settings.maxStaleness, Session: session,
+		})
+	})
 }
 
 // mutate carries out a mutation under one operation id.
@@ -105,8 +123,9 @@ func mutate[Res any, P interface {
 		if !given {
 			c.operationID = a.db.issue(ctx)
 		}
-		options := &cartwheelv1.WriteOptions{W: a.settings.w, OperationId: c.operationID, Stamp: a.db.seen.load()}
-		res, err := exchange[Res, P](ctx, a, c, send(options))
+		res, err := inTurn[Res, P](ctx, a, c, func(session *cartwheelv1.SessionTokens) invoke[Res] {
+			return send(&cartwheelv1.WriteOptions{W: a.settings.w, OperationId: c.operationID, Stamp: a.db.seen.load(), Session: session})
+		})
 		// An id of our own making that was refused as too old by the first node
 		// that ever saw it proves that nothing happened: our reckoning of the
 		// server's clock is off. A second id under a clock asked anew is safe.
@@ -120,25 +139,37 @@ func mutate[Res any, P interface {
 	}
 }
 
-func exchange[Res any, P interface {
+// inTurn carries out a call within the session of its handle.
+func inTurn[Res any, P interface {
 	*Res
 	reply
-}](ctx context.Context, a address, c *call, send invoke[Res]) (*Res, error) {
-	res, err := ask(ctx, a.db, c, send)
+}](ctx context.Context, a address, c *call, send func(*cartwheelv1.SessionTokens) invoke[Res]) (*Res, error) {
+	ctx, cancel := a.db.inTime(ctx)
+	defer cancel()
+	t, err := a.settings.session.begin(ctx)
 	if err != nil {
+		a.db.stats.operations.Add(1)
+		return nil, a.db.giveUp(c, err)
+	}
+	res, err := ask(ctx, a.db, c, send(t.request()))
+	if err != nil {
+		t.end("")
 		return nil, err
 	}
 	info := P(res).GetInfo()
+	t.end(info.GetSession())
 	a.db.seen.raise(info.GetStamp())
 	if a.settings.info != nil {
 		*a.settings.info = Info{
-			Stamp:       info.GetStamp(),
-			Degraded:    info.GetDegraded(),
-			Replicas:    int(info.GetReplicasAnswered()),
-			Coordinator: info.GetCoordinator(),
-			OperationID: c.operationID,
-			Attempts:    c.attempts,
-			Endpoint:    c.endpoint.url,
+			Stamp:           info.GetStamp(),
+			Degraded:        info.GetDegraded(),
+			Replicas:        int(info.GetReplicasAnswered()),
+			Coordinator:     info.GetCoordinator(),
+			Staleness:       staleness(info.GetStaleness()),
+			SessionOverflow: info.GetSessionOverflow(),
+			OperationID:     c.operationID,
+			Attempts:        c.attempts,
+			Endpoint:        c.endpoint.url,
 		}
 	}
 	return res, nil

@@ -17,7 +17,7 @@ type Set struct{ address }
 
 // Set returns a handle on the set at bucket and key. An absent set is empty.
 func (db *DB) Set(bucket, key string) *Set {
-	return &Set{address{db: db, bucket: bucket, key: key}}
+	return &Set{db.at(bucket, key)}
 }
 
 // With returns a handle with more options.

@@ -259,7 +259,11 @@ func TestTheClusterDescribesItself(t *testing.T) {
 	want := cartwheel.Status{
 		Node: self, Version: "v0.0.1", Uptime: 1500 * time.Millisecond, ServerTime: at, ClusterID: "fake",
 		N: 3, R: 2, W: 2, Q: 2, RingHash: "feed", Stored: 4, Owned: 3, Ready: 2, HandingOff: 1,
-		Peers: []cartwheel.Peer{{Node: cartwheel.Node{ID: "other", State: "unspecified"}, Alive: true, RingHash: "beef"}},
+		Peers:      []cartwheel.Peer{{Node: cartwheel.Node{ID: "other", State: "unspecified"}, Alive: true, RingHash: "beef", Age: 60 * time.Millisecond, Missing: 7}},
+		Partitions: cartwheel.PartitionCounts{Joining: 1, Recovering: 2, Ready: 3, Draining: 4},
+		Staleness:  cartwheel.Staleness{Bound: cartwheel.UnknownStaleness, Reachable: 5 * time.Millisecond, Unreachable: []string{"other"}},
+		Installs:   []cartwheel.Install{{Partition: 1, From: "other", Phase: "log", Done: 5}},
+		LogGroups:  1, LogBytes: 2, Operations: 3, DamagedRows: 4, TrimmedEarly: 5,
 	}
 	if diff := cmp.Diff(want, status); diff != "" || err != nil {
 		t.Error(err, diff)

@@ -20,14 +20,16 @@ type target struct {
 	op          string
 	context     string
 	stamp       uint64
+	session     *v1.SessionTokens
+	maxStale    uint64 // milliseconds, of a read
 }
 
 func (a target) write() *v1.WriteOptions {
-	return &v1.WriteOptions{W: a.replicas, OperationId: a.op, Stamp: a.stamp}
+	return &v1.WriteOptions{W: a.replicas, OperationId: a.op, Stamp: a.stamp, Session: a.session}
 }
 
 func (a target) read() *v1.ReadOptions {
-	return &v1.ReadOptions{R: a.replicas, Fast: a.fast, Stamp: a.stamp}
+	return &v1.ReadOptions{R: a.replicas, Fast: a.fast, Stamp: a.stamp, MaxStalenessMs: a.maxStale, Session: a.session}
 }
 
 // rpc is one procedure, called with as little as it takes.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cartwheel-db/cartwheel/replica"
 	"github.com/cartwheel-db/cartwheel/server"
 )
 
@@ -35,9 +36,13 @@ func (c client) post(t testing.TB, path, body string) (status int, answer string
 
 func TestASessionWithCurlReadsAsItIsWrittenDown(t *testing.T) {
 	n := newSingle(t, 1)
+	n.health = make([]replica.Health, 4)
+	for i := range n.health {
+		n.health[i] = replica.Health{Partition: i, State: replica.Ready, Groups: 3, LogBytes: 300, Operations: 2}
+	}
 	c := serve(t, n)
 	tokens := map[string]string{}
-	field := regexp.MustCompile(`"(context|nextCursor)":"([^"]*)"`)
+	field := regexp.MustCompile(`"(context|nextCursor|session)":"([^"]*)"`)
 	var golden strings.Builder
 	for _, step := range []struct{ path, body, keep string }{
 		{"SetService/Add", `{"bucket":"carts","key":"42","members":[{"member":"milk"},{"member":"eggs","note":"c2l4"}]}`, ""},
@@ -64,7 +69,12 @@ func TestASessionWithCurlReadsAsItIsWrittenDown(t *testing.T) {
 		{"BlobService/Put", `{"bucket":"blobs","key":"b","value":"dGhyZWU=","context":"{BOTH.context}"}`, ""},
 		{"BlobService/Get", `{"bucket":"blobs","key":"b"}`, ""},
 		{"BlobService/Delete", `{"bucket":"blobs","key":"b"}`, ""},
+		{"CounterService/Add", `{"bucket":"hits","key":"home","delta":"2","options":{"session":{}}}`, "MINE"},
+		{"CounterService/Get", `{"bucket":"hits","key":"home","options":{"session":{"tokens":["{MINE.session}"]},"maxStalenessMs":"5000"}}`, ""},
+		{"CounterService/Get", `{"bucket":"hits","key":"away","options":{"session":{"tokens":["{MINE.session}"]}}}`, ""},
 		{"ClusterService/Status", `{}`, ""},
+		{"ClusterService/Partitions", `{"from":1,"limit":1}`, ""},
+		{"ClusterService/ForceReady", `{"partitions":[7]}`, ""},
 		{"ClusterService/Members", `{}`, ""},
 		{"ClusterService/Ring", `{}`, ""},
 		{"ClusterService/Locate", `{"type":"DATA_TYPE_SET","bucket":"carts","key":"42"}`, ""},

@@ -36,6 +36,8 @@ type single struct {
 	seen    []crdt.Stamp // of the requests
 	foreign uint64       // last seq of foreignActor
 	state   string
+	health  []replica.Health       // nil for what the engine says
+	reports []replica.VerifyReport // one for each look at a verification
 
 	before  func(replica.Request) // called ahead of each request
 	instead *replica.Result       // what to answer without asking the engine
@@ -185,9 +187,45 @@ func (n *single) Snapshot() server.NodeStatus {
 	defer n.mu.Unlock()
 	return server.NodeStatus{
 		State: n.state, Version: "v0", ClusterID: "c1", Started: time.UnixMilli(startMillis - 5000),
-		Stamp: n.shard.Stamp(), Stored: len(n.shard.Stored()), Owned: 4, Ready: 4,
+		Stamp: n.shard.Stamp(), Stored: len(n.shard.Stored()), Owned: 4,
 		Peers: []server.PeerStatus{{ID: "n2", Addr: "127.0.0.1:7002", RingHash: 0xabc}}, Totals: n.shard.Totals(),
 	}
+}
+
+func (n *single) Health() []replica.Health {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.health != nil {
+		return n.health
+	}
+	return n.shard.Health(n.now)
+}
+
+func (n *single) ForceReady(partitions []int) (forced []int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range partitions {
+		if n.shard.ForceReady(n.now, p) {
+			forced = append(forced, p)
+		}
+	}
+	return forced
+}
+
+func (n *single) Verify() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.shard.Verify(n.now)
+}
+
+func (n *single) Verifying() (r replica.VerifyReport) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.reports) > 0 {
+		r, n.reports = n.reports[0], n.reports[1:]
+		return r
+	}
+	return n.shard.Verifying(n.now)
 }
 
 // client is a client of each service, over HTTP/2 and a real socket.

@@ -339,6 +339,8 @@ func TestEachFailureOfTheEngineHasOneCodeAndOneReason(t *testing.T) {
 		{replica.Failure{Reason: replica.OpExpired}, want{code: connect.CodeInvalidArgument, reason: v1.ErrorDetail_REASON_OPERATION_INVALID}},
 		{replica.Failure{Reason: replica.OpReused}, want{code: connect.CodeFailedPrecondition, reason: v1.ErrorDetail_REASON_OPERATION_REUSED}},
 		{replica.Failure{Reason: replica.Overflow}, want{code: connect.CodeOutOfRange, reason: v1.ErrorDetail_REASON_COUNTER_OVERFLOW}},
+		{replica.Failure{Reason: replica.TooStale}, want{code: connect.CodeFailedPrecondition, reason: v1.ErrorDetail_REASON_TOO_STALE}},
+		{replica.Failure{Reason: replica.SessionUnmet}, want{code: connect.CodeUnavailable, reason: v1.ErrorDetail_REASON_SESSION_UNMET}},
 	} {
 		test.failure.Text = "what the engine says"
 		test.want.text = test.failure.Text

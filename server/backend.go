@@ -25,6 +25,16 @@ type Backend interface {
 	// WallMillis is the node's wall clock, in milliseconds since the Unix epoch.
 	WallMillis() int64
 	Snapshot() NodeStatus
+	// Health tells how the partitions are doing that the node owns or stores, in
+	// order. It looks at each of them.
+	Health() []replica.Health
+	// ForceReady makes owned partitions count toward R although they have not
+	// caught up, and returns those that did not before.
+	ForceReady(partitions []int) []int
+	// Verify begins to compare all partitions that the node owns with all their
+	// other owners; Verifying tells how far that is.
+	Verify()
+	Verifying() replica.VerifyReport
 	// Reachable tells whether the data path accepts messages for a node.
 	Reachable(id ring.NodeID) bool
 }
@@ -32,14 +42,16 @@ type Backend interface {
 // What a node may say of its state. See [NodeStatus] and [PeerStatus].
 const (
 	Starting   = "starting"   // opening its store and meeting its peers
+	Joining    = "joining"    // serves, and fetches partitions that it was never ready for
 	Recovering = "recovering" // serves, and catches up
 	Ready      = "ready"      // serves and has caught up
 	Draining   = "draining"   // finishes what it has begun and takes nothing new
+	Left       = "left"       // stopped on purpose
 )
 
 // NodeStatus is what a node says of itself.
 type NodeStatus struct {
-	State     string // [Starting], [Recovering], [Ready] or [Draining]
+	State     string // [Starting], [Joining], [Recovering], [Ready] or [Draining]
 	Version   string
 	ClusterID string
 	Started   time.Time
@@ -47,7 +59,6 @@ type NodeStatus struct {
 
 	Stored     int // partitions it holds data of
 	Owned      int // partitions it owns
-	Ready      int // owned ones in which it has caught up
 	HandingOff int // held for others and on their way
 
 	Peers  []PeerStatus

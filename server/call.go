@@ -22,9 +22,11 @@ type api struct {
 // Whatever refuses it on the way does so before anything is written.
 type call struct {
 	*api
-	op   string // "set.add"
-	key  crdt.Key
-	info *cartwheelv1.ReplyInfo
+	op      string // "set.add"
+	key     crdt.Key
+	info    *cartwheelv1.ReplyInfo
+	session *dvv.Clock         // what the reply's session covers; nil without a session
+	stale   *replica.Staleness // of the reads so far, the worst
 }
 
 func (a *api) call(op string, t crdt.Type, bucket, name string) (*call, error) {
@@ -38,7 +40,7 @@ func (a *api) call(op string, t crdt.Type, bucket, name string) (*call, error) {
 func (c *call) do(ctx context.Context, r replica.Request, seen uint64) (replica.Result, *problem) {
 	res, stamp := c.backend.Do(ctx, r, crdt.Stamp(seen))
 	if res.Failure != nil {
-		p := failure(ctx, res.Failure)
+		p := failure(ctx, &r, &res)
 		p.unknown = p.unknown && r.Mutation != nil
 		return replica.Result{}, p
 	}
@@ -54,8 +56,15 @@ func (c *call) read(ctx context.Context, o *cartwheelv1.ReadOptions, q replica.Q
 	if p != nil {
 		return nil, p
 	}
+	stale, p := maxStale(o.GetMaxStalenessMs())
+	if p != nil {
+		return nil, p
+	}
+	if p := c.begin(o.GetSession()); p != nil {
+		return nil, p
+	}
 	q.Key = c.key
-	res, p := c.do(ctx, replica.Request{Query: &q, R: r}, o.GetStamp())
+	res, p := c.do(ctx, replica.Request{Query: &q, R: r, MaxStale: stale, Session: c.covered()}, o.GetStamp())
 	if p != nil {
 		return nil, p
 	}
@@ -65,7 +74,13 @@ func (c *call) read(ctx context.Context, o *cartwheelv1.ReadOptions, q replica.Q
 	}
 	c.info.ReplicasAnswered = answered
 	c.info.Degraded = c.info.GetDegraded() || res.Degraded
-	return res.Merged, nil
+	if c.stale == nil {
+		c.stale = &res.Staleness
+	} else {
+		*c.stale = worse(*c.stale, res.Staleness)
+	}
+	c.info.Staleness = staleness(*c.stale)
+	return res.Merged, c.cover(res.Merged.Clock)
 }
 
 // mutate carries out a mutation of the key under the context the client gave,
@@ -82,7 +97,10 @@ func (c *call) mutate(ctx context.Context, o *cartwheelv1.WriteOptions, given st
 	if m.Op, p = c.operation(o); p != nil {
 		return fail(p)
 	}
-	m.Key = c.key
+	if p = c.begin(o.GetSession()); p != nil {
+		return fail(p)
+	}
+	m.Key, m.Session = c.key, c.covered()
 	var shown *dvv.Clock
 	if m.Context != nil {
 		kept := m.Context.Clone() // the mutation belongs to the shard from here on
@@ -93,6 +111,9 @@ func (c *call) mutate(ctx context.Context, o *cartwheelv1.WriteOptions, given st
 		return fail(p)
 	}
 	c.info.ReplicasAnswered = uint32(res.Answers)
+	if p := c.cover(res.Minted); p != nil {
+		return fail(p)
+	}
 	token, p := c.covering(res.Context, shown)
 	return res, token, p
 }

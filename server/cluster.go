@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/replica"
 	"github.com/cartwheel-db/cartwheel/ring"
 	cartwheelv1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
 )
@@ -17,9 +18,11 @@ type clusterService struct{ *api }
 
 var nodeStates = map[string]cartwheelv1.NodeState{
 	Starting:   cartwheelv1.NodeState_NODE_STATE_STARTING,
+	Joining:    cartwheelv1.NodeState_NODE_STATE_JOINING,
 	Recovering: cartwheelv1.NodeState_NODE_STATE_RECOVERING,
 	Ready:      cartwheelv1.NodeState_NODE_STATE_READY,
 	Draining:   cartwheelv1.NodeState_NODE_STATE_DRAINING,
+	Left:       cartwheelv1.NodeState_NODE_STATE_LEFT,
 }
 
 // census is the cluster at one moment: a ring, and a snapshot of the node.
@@ -46,6 +49,8 @@ func (c census) node(id ring.NodeID) *cartwheelv1.Node {
 	switch {
 	case id == c.self:
 		n.State = nodeStates[c.status.State]
+	case p.State == Left:
+		n.State = cartwheelv1.NodeState_NODE_STATE_LEFT
 	case !p.Alive:
 		n.State = cartwheelv1.NodeState_NODE_STATE_UNREACHABLE
 	case p.State == "":
@@ -64,6 +69,8 @@ func ringHash(h uint64) string { return fmt.Sprintf("%016x", h) }
 func (s clusterService) Status(context.Context, *connect.Request[cartwheelv1.ClusterServiceStatusRequest]) (*connect.Response[cartwheelv1.ClusterServiceStatusResponse], error) {
 	now := s.backend.WallMillis() // before the snapshot, which may have to wait: a client reckons with it
 	c := s.census()
+	sum := summarize(s.backend.Health())
+	c.status.State = sum.state(c.status.State)
 	r, w := s.backend.Defaults()
 	res := &cartwheelv1.ClusterServiceStatusResponse{
 		Node:         c.node(c.self),
@@ -78,11 +85,27 @@ func (s clusterService) Status(context.Context, *connect.Request[cartwheelv1.Clu
 		RingHash:             ringHash(c.ring.Hash()),
 		PartitionsStored:     uint32(c.status.Stored),
 		PartitionsOwned:      uint32(c.status.Owned),
-		PartitionsReady:      uint32(c.status.Ready),
+		PartitionsReady:      uint32(sum.states[replica.Ready]),
 		PartitionsHandingOff: uint32(c.status.HandingOff),
+		Partitions: &cartwheelv1.PartitionCounts{
+			Joining: uint32(sum.states[replica.Joining]), Recovering: uint32(sum.states[replica.Recovering]),
+			Ready: uint32(sum.states[replica.Ready]), Draining: uint32(sum.states[replica.Draining]),
+		},
+		Staleness:    staleness(sum.worst),
+		LogGroups:    uint64(sum.groups),
+		LogBytes:     uint64(sum.logBytes),
+		Operations:   uint64(sum.operations),
+		DamagedRows:  uint64(sum.damaged),
+		TrimmedEarly: c.status.Totals.TrimmedEarly,
+	}
+	for _, h := range sum.installs {
+		res.Installs = append(res.Installs, install(h))
 	}
 	for _, p := range c.status.Peers {
 		peer := &cartwheelv1.PeerStatus{Node: c.node(p.ID), Alive: p.Alive, Reachable: s.backend.Reachable(p.ID)}
+		if depth, known := sum.peers[p.ID]; known {
+			peer.AgeMs, peer.MissingEvents = bound(depth.Age), depth.Missing
+		}
 		if p.RingHash != 0 {
 			peer.RingHash = ringHash(p.RingHash)
 		}

@@ -55,7 +55,7 @@ func (c *call) addNothing(ctx context.Context, o *cartwheelv1.WriteOptions) (val
 	if _, p := c.operation(o); p != nil {
 		return 0, false, p
 	}
-	return c.value(ctx, &cartwheelv1.ReadOptions{Stamp: o.GetStamp()})
+	return c.value(ctx, &cartwheelv1.ReadOptions{Stamp: o.GetStamp(), Session: o.GetSession()})
 }
 
 func atEnd(v int64) bool { return v == math.MaxInt64 || v == math.MinInt64 }

@@ -33,6 +33,13 @@ var codes = map[cartwheelv1.ErrorDetail_Reason]connect.Code{
 	cartwheelv1.ErrorDetail_REASON_DEADLINE_PAST:      connect.CodeDeadlineExceeded,
 	cartwheelv1.ErrorDetail_REASON_NOT_READY:          connect.CodeUnavailable,
 	cartwheelv1.ErrorDetail_REASON_DAMAGED:            connect.CodeDataLoss,
+	// Asking again as it is helps nobody while the same members are away …
+	cartwheelv1.ErrorDetail_REASON_TOO_STALE: connect.CodeFailedPrecondition,
+	// … and what a session has seen is on its way to the replicas.
+	cartwheelv1.ErrorDetail_REASON_SESSION_UNMET:   connect.CodeUnavailable,
+	cartwheelv1.ErrorDetail_REASON_SESSION_INVALID: connect.CodeInvalidArgument,
+	cartwheelv1.ErrorDetail_REASON_PLAN_STALE:      connect.CodeFailedPrecondition,
+	cartwheelv1.ErrorDetail_REASON_PLAN_RISKY:      connect.CodeFailedPrecondition,
 }
 
 // problem is why a call fails, before it is put into the form of the wire.
@@ -41,6 +48,7 @@ type problem struct {
 	limit, actual    uint64
 	needed, answered int
 	unknown          bool // the mutation may have been applied, or may be yet
+	staleness        *cartwheelv1.Staleness
 	canceled         bool // the caller went away
 	text             string
 }
@@ -72,7 +80,7 @@ func (c *call) error(p *problem) error {
 	detail, err := connect.NewErrorDetail(&cartwheelv1.ErrorDetail{
 		Reason: p.reason, Operation: c.op, Bucket: bucket, Key: key,
 		Needed: uint32(p.needed), Answered: uint32(p.answered), OutcomeUnknown: p.unknown,
-		Limit: p.limit, Actual: p.actual,
+		Limit: p.limit, Actual: p.actual, Staleness: p.staleness,
 	})
 	if err == nil {
 		failed.AddDetail(detail)
@@ -95,7 +103,8 @@ func shown(name string, limit int) string {
 // only a context of more unseen dots than one event may name. An operation id
 // is refused as expired without being unknown only when it comes from the
 // future.
-func failure(ctx context.Context, f *replica.Failure) *problem {
+func failure(ctx context.Context, r *replica.Request, res *replica.Result) *problem {
+	f := res.Failure
 	p := &problem{needed: f.Needed, answered: f.Got, unknown: f.Unknown, text: f.Text}
 	switch f.Reason {
 	case replica.Invalid:
@@ -115,6 +124,14 @@ func failure(ctx context.Context, f *replica.Failure) *problem {
 		p.reason = cartwheelv1.ErrorDetail_REASON_OPERATION_REUSED
 	case replica.Overflow:
 		p.reason = cartwheelv1.ErrorDetail_REASON_COUNTER_OVERFLOW
+	case replica.TooStale:
+		p.reason, p.staleness = cartwheelv1.ErrorDetail_REASON_TOO_STALE, staleness(res.Staleness)
+		p.limit, p.actual = millis(r.MaxStale), p.staleness.GetBoundMs()
+	case replica.SessionUnmet:
+		p.reason = cartwheelv1.ErrorDetail_REASON_SESSION_UNMET
+		if r.Query != nil { // a mutation was read for by its coordinator, who says why in words
+			p.staleness = staleness(res.Staleness)
+		}
 	default:
 		p.reason = cartwheelv1.ErrorDetail_REASON_NOT_READY
 	}

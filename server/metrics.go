@@ -46,6 +46,7 @@ type reading struct {
 	reopens uint64
 	asides  uint64
 	entered AdmissionCounts
+	expired uint64
 }
 
 func count(name, help string, value func(*reading) uint64) metric {
@@ -118,7 +119,7 @@ func (c *nodeCollector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
-	r := reading{status: c.node.Snapshot(), health: c.node.Health(), reopens: c.node.loop.reopens.Load(), asides: c.node.loop.asides.Load(), entered: c.node.admission.stats()}
+	r := reading{status: c.node.Snapshot(), health: c.node.Health(), reopens: c.node.loop.reopens.Load(), asides: c.node.loop.asides.Load(), entered: c.node.admission.stats(), expired: c.node.loop.expired.Load()}
 	r.totals, r.sum = reflect.ValueOf(r.status.Totals), summarize(r.health)
 	c.node.loop.call(func() { r.store = c.node.loop.store.Stats() })
 	for _, p := range c.node.links.Stats().Peers {

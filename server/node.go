@@ -15,6 +15,7 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 	"github.com/cartwheel-db/cartwheel/replica/store"
 	"github.com/cartwheel-db/cartwheel/ring"
 	"github.com/cartwheel-db/cartwheel/ring/gossip"
@@ -31,8 +32,11 @@ type Config struct {
 	Join    []string // gossip addresses of members; only for a node without data
 	Zone    string
 	Weight  uint32 // share of partitions; 0 is 1
-	NoSync  bool   // leave commits to the operating system: acknowledged writes survive the process, not the machine
-	Logger  *slog.Logger
+	// Requests bounds the requests of clients that are worked on at a time; 0 is
+	// [DefaultRequests]. More are refused as overloaded.
+	Requests int
+	NoSync   bool // leave commits to the operating system: acknowledged writes survive the process, not the machine
+	Logger   *slog.Logger
 
 	JoinTimeout time.Duration // how long to try to reach a member; 0 is 30 s
 
@@ -46,6 +50,8 @@ type Node struct {
 	log     *slog.Logger
 	sealer  dvv.Sealer
 	started time.Time
+
+	admission *admission
 
 	loop  *loop
 	links *peer.Transport
@@ -62,7 +68,10 @@ type Node struct {
 
 	factsSent sync.Map // ring.NodeID -> time.Time of the last exchange of facts
 
-	wired chan struct{} // closed when loop, links and gossip know each other
+	wired    chan struct{} // closed when loop, links and gossip know each other
+	draining chan struct{} // closed when the node begins to stop
+	drain    sync.Once
+	watched  chan struct{} // closed when nobody looks after the node's state any more
 }
 
 // Deadlines of requests: of those that come without one, and of all others at
@@ -92,7 +101,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, id: ring.NodeID(who.Node), sealer: sealer, started: time.Now(), wired: make(chan struct{})}
+	n := &Node{cfg: cfg, id: ring.NodeID(who.Node), sealer: sealer, started: time.Now(),
+		wired: make(chan struct{}), draining: make(chan struct{}), watched: make(chan struct{})}
+	n.admission = newAdmission(cfg.Requests, time.Now)
 	n.log = cfg.Logger.With("node", short(n.id))
 	n.state.Store(int32(gossip.Joining))
 	if err := n.start(ctx, fresh); err != nil {
@@ -125,7 +136,7 @@ func (n *Node) start(ctx context.Context, fresh bool) (err error) {
 	n.loop, err = startLoop(loopConfig{
 		path:    filepath.Join(n.cfg.Data, "shard-0.db"),
 		store:   store.Options{ClusterID: n.cfg.Cluster.ID, Node: string(n.id), Partitions: n.cfg.Cluster.Partitions, NoSync: n.cfg.NoSync, OnSync: n.cfg.onSync},
-		replica: replica.Config{Self: n.id, R: n.cfg.Cluster.Read, W: n.cfg.Cluster.Write},
+		replica: replica.Config{Self: n.id, R: n.cfg.Cluster.Read, W: n.cfg.Cluster.Write, TreeKey: merkle.NewKey(n.cfg.Cluster.Secret)},
 		ring:    r, send: n.send, logger: n.log,
 	})
 	if err != nil {
@@ -153,9 +164,8 @@ func (n *Node) start(ctx context.Context, fresh bool) (err error) {
 	if err := n.signOn(); err != nil {
 		return err
 	}
-	n.state.Store(int32(gossip.Ready))
-	talk.SetMeta(n.Ring().Hash(), gossip.Ready)
 	n.serveAPI()
+	go n.watch()
 	return nil
 }
 
@@ -164,12 +174,14 @@ func (n *Node) serveAPI() {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	n.api = &http.Server{
-		Handler:           Handler(n, HandlerOptions{Metrics: n.metrics()}),
+		Handler:           Handler(n, HandlerOptions{Metrics: n.metrics(), admission: n.admission}),
 		Protocols:         &protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 1024},
+		// More streams than are admitted would only be refused; clients know how to
+		// wait for one.
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: n.admission.most},
 	}
 	go func() {
 		if err := n.api.Serve(n.apiAt); !errors.Is(err, http.ErrServerClosed) {
@@ -182,6 +194,8 @@ func (n *Node) serveAPI() {
 // for, and closes its store. It takes at most as long as ctx allows.
 func (n *Node) Close(ctx context.Context) error {
 	n.state.Store(int32(gossip.Draining))
+	n.drain.Do(func() { close(n.draining) })
+	<-n.watched
 	n.talk.Load().SetMeta(n.Ring().Hash(), gossip.Draining)
 	err := n.api.Shutdown(ctx)
 	if err != nil {

@@ -16,7 +16,12 @@ import (
 
 // Do implements [Backend].
 func (n *Node) Do(ctx context.Context, r replica.Request, seen crdt.Stamp) (replica.Result, crdt.Stamp) {
-	return n.loop.do(ctx, r, seen, deadlineOf(ctx, time.Now()))
+	deadline := deadlineOf(ctx, time.Now())
+	res, stamp := n.loop.do(ctx, r, seen, deadline)
+	if res.Failure != nil && (res.Failure.Reason == replica.DeadlinePast || !time.Now().Before(deadline)) {
+		n.admission.miss()
+	}
+	return res, stamp
 }
 
 // deadlineOf tells when to give up. The answer must still reach the client: "1 of
@@ -66,7 +71,6 @@ func (n *Node) Snapshot() NodeStatus {
 	})
 	r := n.Ring()
 	s.Stored, s.Owned = len(stored), len(r.PartitionsOf(n.id))
-	s.Ready = s.Owned
 	for _, p := range stored {
 		if !r.Owns(n.id, p) {
 			s.HandingOff++
@@ -90,13 +94,38 @@ func (n *Node) Snapshot() NodeStatus {
 // apiState names what gossip says in the words of the API.
 func apiState(s gossip.State) string {
 	switch s {
+	case gossip.Joining:
+		return Joining
+	case gossip.Recovering:
+		return Recovering
 	case gossip.Ready:
 		return Ready
-	case gossip.Draining, gossip.Left:
+	case gossip.Draining:
 		return Draining
+	case gossip.Left:
+		return Left
 	default:
 		return Starting
 	}
+}
+
+// Health implements [Backend].
+func (n *Node) Health() (all []replica.Health) {
+	n.loop.call(func() { all = n.loop.shard.Health(n.loop.now()) })
+	return all
+}
+
+// ForceReady implements [Backend].
+func (n *Node) ForceReady(partitions []int) (forced []int) {
+	n.loop.call(func() {
+		for _, p := range partitions {
+			if n.loop.shard.ForceReady(n.loop.now(), p) {
+				forced = append(forced, p)
+			}
+		}
+	})
+	n.log.Warn("an operator made partitions ready that have not caught up", "partitions", forced)
+	return forced
 }
 
 // Version returns the version of this build.
@@ -107,3 +136,49 @@ func Version() string {
 	}
 	return info.Main.Version
 }
+
+// Verify implements [Backend].
+func (n *Node) Verify() {
+	n.loop.call(func() { n.loop.shard.Verify(n.loop.now()) })
+}
+
+// Verifying implements [Backend].
+func (n *Node) Verifying() (r replica.VerifyReport) {
+	n.loop.call(func() { r = n.loop.shard.Verifying(n.loop.now()) })
+	return r
+}
+
+// How often a node looks at its partitions to tell the others its state: seldom
+// when there is nothing to wait for.
+const (
+	watchUnready = 100 * time.Millisecond
+	watchReady   = time.Second
+)
+
+// watch keeps the node's state at that of its partitions until it drains.
+func (n *Node) watch() {
+	defer close(n.watched)
+	for {
+		sum := summarize(n.Health())
+		now := gossip.State(n.state.Load())
+		if now == gossip.Draining {
+			return
+		}
+		next := gossipStates[sum.state(apiState(now))]
+		if next != now && n.state.CompareAndSwap(int32(now), int32(next)) {
+			n.talk.Load().SetMeta(n.Ring().Hash(), next)
+			n.log.Info("state", "was", now, "is", next)
+		}
+		pause := watchReady
+		if next != gossip.Ready {
+			pause = watchUnready
+		}
+		select {
+		case <-n.draining:
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+var gossipStates = map[string]gossip.State{Joining: gossip.Joining, Recovering: gossip.Recovering, Ready: gossip.Ready}

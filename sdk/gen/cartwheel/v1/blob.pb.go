@@ -21,8 +21,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Errors: INVALID_NAME, QUORUM_NOT_REACHED, OVERLOADED, DEADLINE_PAST,
-// NOT_READY, INVALID_OPTION.
+// Errors: INVALID_NAME, QUORUM_NOT_REACHED, TOO_STALE, SESSION_*, OVERLOADED,
+// DEADLINE_PAST, NOT_READY, INVALID_OPTION.
 type BlobServiceGetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -147,8 +147,8 @@ func (x *BlobServiceGetResponse) GetContext() string {
 }
 
 // Errors: INVALID_NAME, TOO_LARGE, CONTEXT_* and those every mutation may meet
-// (QUORUM_NOT_REACHED, OPERATION_*, OVERLOADED, DEADLINE_PAST, NOT_READY,
-// INVALID_OPTION).
+// (QUORUM_NOT_REACHED, OPERATION_*, SESSION_*, OVERLOADED, DEADLINE_PAST,
+// NOT_READY, INVALID_OPTION).
 type BlobServicePutRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Bucket string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`

@@ -37,6 +37,10 @@ const (
 	NodeState_NODE_STATE_DRAINING NodeState = 4
 	// A member that is not heard from.
 	NodeState_NODE_STATE_UNREACHABLE NodeState = 5
+	// Serves, and fetches partitions that it has never been ready for.
+	NodeState_NODE_STATE_JOINING NodeState = 6
+	// Said goodbye: stopped on purpose.
+	NodeState_NODE_STATE_LEFT NodeState = 7
 )
 
 // Enum value maps for NodeState.
@@ -48,6 +52,8 @@ var (
 		3: "NODE_STATE_READY",
 		4: "NODE_STATE_DRAINING",
 		5: "NODE_STATE_UNREACHABLE",
+		6: "NODE_STATE_JOINING",
+		7: "NODE_STATE_LEFT",
 	}
 	NodeState_value = map[string]int32{
 		"NODE_STATE_UNSPECIFIED": 0,
@@ -56,6 +62,8 @@ var (
 		"NODE_STATE_READY":       3,
 		"NODE_STATE_DRAINING":    4,
 		"NODE_STATE_UNREACHABLE": 5,
+		"NODE_STATE_JOINING":     6,
+		"NODE_STATE_LEFT":        7,
 	}
 )
 
@@ -84,6 +92,70 @@ func (x NodeState) Number() protoreflect.EnumNumber {
 // Deprecated: Use NodeState.Descriptor instead.
 func (NodeState) EnumDescriptor() ([]byte, []int) {
 	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{0}
+}
+
+// How far a node is with a partition.
+type PartitionState int32
+
+const (
+	PartitionState_PARTITION_STATE_UNSPECIFIED PartitionState = 0
+	// Owns it and has never been ready: counts for W, and not yet for R.
+	PartitionState_PARTITION_STATE_JOINING PartitionState = 1
+	// Owns it and was ready before its store was opened: the same.
+	PartitionState_PARTITION_STATE_RECOVERING PartitionState = 2
+	// Owns it and has caught up since its store was opened.
+	PartitionState_PARTITION_STATE_READY PartitionState = 3
+	// Stores what others own, and hands it to them.
+	PartitionState_PARTITION_STATE_DRAINING PartitionState = 4
+	// Neither owns nor stores it.
+	PartitionState_PARTITION_STATE_LEFT PartitionState = 5
+)
+
+// Enum value maps for PartitionState.
+var (
+	PartitionState_name = map[int32]string{
+		0: "PARTITION_STATE_UNSPECIFIED",
+		1: "PARTITION_STATE_JOINING",
+		2: "PARTITION_STATE_RECOVERING",
+		3: "PARTITION_STATE_READY",
+		4: "PARTITION_STATE_DRAINING",
+		5: "PARTITION_STATE_LEFT",
+	}
+	PartitionState_value = map[string]int32{
+		"PARTITION_STATE_UNSPECIFIED": 0,
+		"PARTITION_STATE_JOINING":     1,
+		"PARTITION_STATE_RECOVERING":  2,
+		"PARTITION_STATE_READY":       3,
+		"PARTITION_STATE_DRAINING":    4,
+		"PARTITION_STATE_LEFT":        5,
+	}
+)
+
+func (x PartitionState) Enum() *PartitionState {
+	p := new(PartitionState)
+	*p = x
+	return p
+}
+
+func (x PartitionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (PartitionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_cartwheel_v1_cluster_proto_enumTypes[1].Descriptor()
+}
+
+func (PartitionState) Type() protoreflect.EnumType {
+	return &file_cartwheel_v1_cluster_proto_enumTypes[1]
+}
+
+func (x PartitionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use PartitionState.Descriptor instead.
+func (PartitionState) EnumDescriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{1}
 }
 
 // The part a node plays for a partition.
@@ -122,11 +194,11 @@ func (x Standing) String() string {
 }
 
 func (Standing) Descriptor() protoreflect.EnumDescriptor {
-	return file_cartwheel_v1_cluster_proto_enumTypes[1].Descriptor()
+	return file_cartwheel_v1_cluster_proto_enumTypes[2].Descriptor()
 }
 
 func (Standing) Type() protoreflect.EnumType {
-	return &file_cartwheel_v1_cluster_proto_enumTypes[1]
+	return &file_cartwheel_v1_cluster_proto_enumTypes[2]
 }
 
 func (x Standing) Number() protoreflect.EnumNumber {
@@ -135,7 +207,72 @@ func (x Standing) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Standing.Descriptor instead.
 func (Standing) EnumDescriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{1}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+// What a comparison ended with.
+type VerifyOutcome int32
+
+const (
+	VerifyOutcome_VERIFY_OUTCOME_UNSPECIFIED VerifyOutcome = 0
+	// Equal, perhaps after a repair.
+	VerifyOutcome_VERIFY_OUTCOME_EQUAL VerifyOutcome = 1
+	// The node still lacks events that the other has shown.
+	VerifyOutcome_VERIFY_OUTCOME_BEHIND VerifyOutcome = 2
+	// The clocks were never equal when they were looked at: writes go on, or the
+	// other owner is behind.
+	VerifyOutcome_VERIFY_OUTCOME_BUSY VerifyOutcome = 3
+	// Equal clocks, different rows, and no repair that lasted.
+	VerifyOutcome_VERIFY_OUTCOME_UNLIKE VerifyOutcome = 4
+	// The other owner could not be asked.
+	VerifyOutcome_VERIFY_OUTCOME_UNREACHABLE VerifyOutcome = 5
+)
+
+// Enum value maps for VerifyOutcome.
+var (
+	VerifyOutcome_name = map[int32]string{
+		0: "VERIFY_OUTCOME_UNSPECIFIED",
+		1: "VERIFY_OUTCOME_EQUAL",
+		2: "VERIFY_OUTCOME_BEHIND",
+		3: "VERIFY_OUTCOME_BUSY",
+		4: "VERIFY_OUTCOME_UNLIKE",
+		5: "VERIFY_OUTCOME_UNREACHABLE",
+	}
+	VerifyOutcome_value = map[string]int32{
+		"VERIFY_OUTCOME_UNSPECIFIED": 0,
+		"VERIFY_OUTCOME_EQUAL":       1,
+		"VERIFY_OUTCOME_BEHIND":      2,
+		"VERIFY_OUTCOME_BUSY":        3,
+		"VERIFY_OUTCOME_UNLIKE":      4,
+		"VERIFY_OUTCOME_UNREACHABLE": 5,
+	}
+)
+
+func (x VerifyOutcome) Enum() *VerifyOutcome {
+	p := new(VerifyOutcome)
+	*p = x
+	return p
+}
+
+func (x VerifyOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (VerifyOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_cartwheel_v1_cluster_proto_enumTypes[3].Descriptor()
+}
+
+func (VerifyOutcome) Type() protoreflect.EnumType {
+	return &file_cartwheel_v1_cluster_proto_enumTypes[3]
+}
+
+func (x VerifyOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use VerifyOutcome.Descriptor instead.
+func (VerifyOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{3}
 }
 
 // A member of the cluster.
@@ -237,7 +374,14 @@ type PeerStatus struct {
 	// The data path accepts messages for it: its breaker is not open.
 	Reachable bool `protobuf:"varint,3,opt,name=reachable,proto3" json:"reachable,omitempty"`
 	// Hash of the ring the peer last showed; differs while facts travel.
-	RingHash      string `protobuf:"bytes,4,opt,name=ring_hash,json=ringHash,proto3" json:"ring_hash,omitempty"`
+	RingHash string `protobuf:"bytes,4,opt,name=ring_hash,json=ringHash,proto3" json:"ring_hash,omitempty"`
+	// Over the partitions that the asked node owns: it holds durably all that the
+	// peer held this long ago, in milliseconds, rounded up. Absent while nobody
+	// knows.
+	AgeMs *uint64 `protobuf:"varint,5,opt,name=age_ms,json=ageMs,proto3,oneof" json:"age_ms,omitempty"`
+	// Events that the peer has shown and the asked node does not hold durably,
+	// over those partitions.
+	MissingEvents uint64 `protobuf:"varint,6,opt,name=missing_events,json=missingEvents,proto3" json:"missing_events,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -300,6 +444,171 @@ func (x *PeerStatus) GetRingHash() string {
 	return ""
 }
 
+func (x *PeerStatus) GetAgeMs() uint64 {
+	if x != nil && x.AgeMs != nil {
+		return *x.AgeMs
+	}
+	return 0
+}
+
+func (x *PeerStatus) GetMissingEvents() uint64 {
+	if x != nil {
+		return x.MissingEvents
+	}
+	return 0
+}
+
+// Partitions of a node by state.
+type PartitionCounts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Joining       uint32                 `protobuf:"varint,1,opt,name=joining,proto3" json:"joining,omitempty"`
+	Recovering    uint32                 `protobuf:"varint,2,opt,name=recovering,proto3" json:"recovering,omitempty"`
+	Ready         uint32                 `protobuf:"varint,3,opt,name=ready,proto3" json:"ready,omitempty"`
+	Draining      uint32                 `protobuf:"varint,4,opt,name=draining,proto3" json:"draining,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartitionCounts) Reset() {
+	*x = PartitionCounts{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionCounts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionCounts) ProtoMessage() {}
+
+func (x *PartitionCounts) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionCounts.ProtoReflect.Descriptor instead.
+func (*PartitionCounts) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PartitionCounts) GetJoining() uint32 {
+	if x != nil {
+		return x.Joining
+	}
+	return 0
+}
+
+func (x *PartitionCounts) GetRecovering() uint32 {
+	if x != nil {
+		return x.Recovering
+	}
+	return 0
+}
+
+func (x *PartitionCounts) GetReady() uint32 {
+	if x != nil {
+		return x.Ready
+	}
+	return 0
+}
+
+func (x *PartitionCounts) GetDraining() uint32 {
+	if x != nil {
+		return x.Draining
+	}
+	return 0
+}
+
+// A snapshot on its way in: what a peer's log no longer reaches back to comes
+// as rows.
+type SnapshotInstall struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Id of the node it comes from.
+	From string `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// What it is at: log, comparing, rows or promoting.
+	Phase string `protobuf:"bytes,3,opt,name=phase,proto3" json:"phase,omitempty"`
+	// Rows, or groups of the log.
+	Done uint64 `protobuf:"varint,4,opt,name=done,proto3" json:"done,omitempty"`
+	// 0 while nobody knows.
+	Total         uint64 `protobuf:"varint,5,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SnapshotInstall) Reset() {
+	*x = SnapshotInstall{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SnapshotInstall) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SnapshotInstall) ProtoMessage() {}
+
+func (x *SnapshotInstall) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SnapshotInstall.ProtoReflect.Descriptor instead.
+func (*SnapshotInstall) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *SnapshotInstall) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *SnapshotInstall) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *SnapshotInstall) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *SnapshotInstall) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *SnapshotInstall) GetTotal() uint64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
 // The numbers a cluster is made with, and those that requests default to.
 type ClusterConfig struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
@@ -318,7 +627,7 @@ type ClusterConfig struct {
 
 func (x *ClusterConfig) Reset() {
 	*x = ClusterConfig{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[2]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -330,7 +639,7 @@ func (x *ClusterConfig) String() string {
 func (*ClusterConfig) ProtoMessage() {}
 
 func (x *ClusterConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[2]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -343,7 +652,7 @@ func (x *ClusterConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterConfig.ProtoReflect.Descriptor instead.
 func (*ClusterConfig) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{2}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ClusterConfig) GetClusterId() string {
@@ -389,7 +698,7 @@ type ClusterServiceStatusRequest struct {
 
 func (x *ClusterServiceStatusRequest) Reset() {
 	*x = ClusterServiceStatusRequest{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[3]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -401,7 +710,7 @@ func (x *ClusterServiceStatusRequest) String() string {
 func (*ClusterServiceStatusRequest) ProtoMessage() {}
 
 func (x *ClusterServiceStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[3]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -414,7 +723,7 @@ func (x *ClusterServiceStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterServiceStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterServiceStatusRequest) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 type ClusterServiceStatusResponse struct {
@@ -441,13 +750,29 @@ type ClusterServiceStatusResponse struct {
 	PartitionsReady uint32 `protobuf:"varint,11,opt,name=partitions_ready,json=partitionsReady,proto3" json:"partitions_ready,omitempty"`
 	// Partitions it holds for others and is handing to their owners.
 	PartitionsHandingOff uint32 `protobuf:"varint,12,opt,name=partitions_handing_off,json=partitionsHandingOff,proto3" json:"partitions_handing_off,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// All partitions that it owns or stores, by state.
+	Partitions *PartitionCounts `protobuf:"bytes,13,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// The worst over the partitions it owns.
+	Staleness *Staleness `protobuf:"bytes,14,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	// In order of partitions.
+	Installs []*SnapshotInstall `protobuf:"bytes,15,rep,name=installs,proto3" json:"installs,omitempty"`
+	// Groups of events that are logged for owners that lack them, and their bytes.
+	LogGroups uint64 `protobuf:"varint,16,opt,name=log_groups,json=logGroups,proto3" json:"log_groups,omitempty"`
+	LogBytes  uint64 `protobuf:"varint,17,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	// Operation ids remembered, so that a retry takes effect once.
+	Operations uint64 `protobuf:"varint,18,opt,name=operations,proto3" json:"operations,omitempty"`
+	// Rows that failed their checksum and wait to be fetched again.
+	DamagedRows uint64 `protobuf:"varint,19,opt,name=damaged_rows,json=damagedRows,proto3" json:"damaged_rows,omitempty"`
+	// Groups that left a log before every owner had them, because of its cap in
+	// bytes, since the node started: their owners will need a snapshot.
+	TrimmedEarly  uint64 `protobuf:"varint,20,opt,name=trimmed_early,json=trimmedEarly,proto3" json:"trimmed_early,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterServiceStatusResponse) Reset() {
 	*x = ClusterServiceStatusResponse{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[4]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +784,7 @@ func (x *ClusterServiceStatusResponse) String() string {
 func (*ClusterServiceStatusResponse) ProtoMessage() {}
 
 func (x *ClusterServiceStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[4]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +797,7 @@ func (x *ClusterServiceStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterServiceStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterServiceStatusResponse) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ClusterServiceStatusResponse) GetNode() *Node {
@@ -559,6 +884,62 @@ func (x *ClusterServiceStatusResponse) GetPartitionsHandingOff() uint32 {
 	return 0
 }
 
+func (x *ClusterServiceStatusResponse) GetPartitions() *PartitionCounts {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *ClusterServiceStatusResponse) GetStaleness() *Staleness {
+	if x != nil {
+		return x.Staleness
+	}
+	return nil
+}
+
+func (x *ClusterServiceStatusResponse) GetInstalls() []*SnapshotInstall {
+	if x != nil {
+		return x.Installs
+	}
+	return nil
+}
+
+func (x *ClusterServiceStatusResponse) GetLogGroups() uint64 {
+	if x != nil {
+		return x.LogGroups
+	}
+	return 0
+}
+
+func (x *ClusterServiceStatusResponse) GetLogBytes() uint64 {
+	if x != nil {
+		return x.LogBytes
+	}
+	return 0
+}
+
+func (x *ClusterServiceStatusResponse) GetOperations() uint64 {
+	if x != nil {
+		return x.Operations
+	}
+	return 0
+}
+
+func (x *ClusterServiceStatusResponse) GetDamagedRows() uint64 {
+	if x != nil {
+		return x.DamagedRows
+	}
+	return 0
+}
+
+func (x *ClusterServiceStatusResponse) GetTrimmedEarly() uint64 {
+	if x != nil {
+		return x.TrimmedEarly
+	}
+	return 0
+}
+
 type ClusterServiceMembersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -567,7 +948,7 @@ type ClusterServiceMembersRequest struct {
 
 func (x *ClusterServiceMembersRequest) Reset() {
 	*x = ClusterServiceMembersRequest{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[5]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -579,7 +960,7 @@ func (x *ClusterServiceMembersRequest) String() string {
 func (*ClusterServiceMembersRequest) ProtoMessage() {}
 
 func (x *ClusterServiceMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[5]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -592,7 +973,7 @@ func (x *ClusterServiceMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterServiceMembersRequest.ProtoReflect.Descriptor instead.
 func (*ClusterServiceMembersRequest) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 type ClusterServiceMembersResponse struct {
@@ -605,7 +986,7 @@ type ClusterServiceMembersResponse struct {
 
 func (x *ClusterServiceMembersResponse) Reset() {
 	*x = ClusterServiceMembersResponse{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[6]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -617,7 +998,7 @@ func (x *ClusterServiceMembersResponse) String() string {
 func (*ClusterServiceMembersResponse) ProtoMessage() {}
 
 func (x *ClusterServiceMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[6]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -630,7 +1011,7 @@ func (x *ClusterServiceMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterServiceMembersResponse.ProtoReflect.Descriptor instead.
 func (*ClusterServiceMembersResponse) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ClusterServiceMembersResponse) GetNodes() []*Node {
@@ -648,7 +1029,7 @@ type ClusterServiceRingRequest struct {
 
 func (x *ClusterServiceRingRequest) Reset() {
 	*x = ClusterServiceRingRequest{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[7]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -660,7 +1041,7 @@ func (x *ClusterServiceRingRequest) String() string {
 func (*ClusterServiceRingRequest) ProtoMessage() {}
 
 func (x *ClusterServiceRingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[7]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -673,7 +1054,7 @@ func (x *ClusterServiceRingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterServiceRingRequest.ProtoReflect.Descriptor instead.
 func (*ClusterServiceRingRequest) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 type ClusterServiceRingResponse struct {
@@ -688,7 +1069,7 @@ type ClusterServiceRingResponse struct {
 
 func (x *ClusterServiceRingResponse) Reset() {
 	*x = ClusterServiceRingResponse{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[8]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +1081,7 @@ func (x *ClusterServiceRingResponse) String() string {
 func (*ClusterServiceRingResponse) ProtoMessage() {}
 
 func (x *ClusterServiceRingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[8]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +1094,7 @@ func (x *ClusterServiceRingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterServiceRingResponse.ProtoReflect.Descriptor instead.
 func (*ClusterServiceRingResponse) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ClusterServiceRingResponse) GetRingHash() string {
@@ -742,7 +1123,7 @@ type RingPartition struct {
 
 func (x *RingPartition) Reset() {
 	*x = RingPartition{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[9]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -754,7 +1135,7 @@ func (x *RingPartition) String() string {
 func (*RingPartition) ProtoMessage() {}
 
 func (x *RingPartition) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[9]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -767,7 +1148,7 @@ func (x *RingPartition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RingPartition.ProtoReflect.Descriptor instead.
 func (*RingPartition) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RingPartition) GetPartition() uint32 {
@@ -795,7 +1176,7 @@ type ClusterServiceLocateRequest struct {
 
 func (x *ClusterServiceLocateRequest) Reset() {
 	*x = ClusterServiceLocateRequest{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[10]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1188,7 @@ func (x *ClusterServiceLocateRequest) String() string {
 func (*ClusterServiceLocateRequest) ProtoMessage() {}
 
 func (x *ClusterServiceLocateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[10]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1201,7 @@ func (x *ClusterServiceLocateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterServiceLocateRequest.ProtoReflect.Descriptor instead.
 func (*ClusterServiceLocateRequest) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ClusterServiceLocateRequest) GetType() DataType {
@@ -858,7 +1239,7 @@ type ClusterServiceLocateResponse struct {
 
 func (x *ClusterServiceLocateResponse) Reset() {
 	*x = ClusterServiceLocateResponse{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[11]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -870,7 +1251,7 @@ func (x *ClusterServiceLocateResponse) String() string {
 func (*ClusterServiceLocateResponse) ProtoMessage() {}
 
 func (x *ClusterServiceLocateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[11]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -883,7 +1264,7 @@ func (x *ClusterServiceLocateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterServiceLocateResponse.ProtoReflect.Descriptor instead.
 func (*ClusterServiceLocateResponse) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ClusterServiceLocateResponse) GetPartition() uint32 {
@@ -922,7 +1303,7 @@ type ActiveNode struct {
 
 func (x *ActiveNode) Reset() {
 	*x = ActiveNode{}
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[12]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1315,7 @@ func (x *ActiveNode) String() string {
 func (*ActiveNode) ProtoMessage() {}
 
 func (x *ActiveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_cartwheel_v1_cluster_proto_msgTypes[12]
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1328,7 @@ func (x *ActiveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActiveNode.ProtoReflect.Descriptor instead.
 func (*ActiveNode) Descriptor() ([]byte, []int) {
-	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{12}
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ActiveNode) GetNode() *Node {
@@ -978,6 +1359,643 @@ func (x *ActiveNode) GetReachable() bool {
 	return false
 }
 
+type ClusterServicePartitionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first partition wanted.
+	From uint32 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Partitions wanted; 0 is 1,000, and no page holds more.
+	Limit         uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterServicePartitionsRequest) Reset() {
+	*x = ClusterServicePartitionsRequest{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterServicePartitionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterServicePartitionsRequest) ProtoMessage() {}
+
+func (x *ClusterServicePartitionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterServicePartitionsRequest.ProtoReflect.Descriptor instead.
+func (*ClusterServicePartitionsRequest) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ClusterServicePartitionsRequest) GetFrom() uint32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ClusterServicePartitionsRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type ClusterServicePartitionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order; those that the node neither owns nor stores are left out.
+	Partitions []*PartitionHealth `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// Where the next page begins; 0 when this was the last.
+	Next          uint32 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterServicePartitionsResponse) Reset() {
+	*x = ClusterServicePartitionsResponse{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterServicePartitionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterServicePartitionsResponse) ProtoMessage() {}
+
+func (x *ClusterServicePartitionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterServicePartitionsResponse.ProtoReflect.Descriptor instead.
+func (*ClusterServicePartitionsResponse) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ClusterServicePartitionsResponse) GetPartitions() []*PartitionHealth {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *ClusterServicePartitionsResponse) GetNext() uint32 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+// How a partition is doing on the asked node.
+type PartitionHealth struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	State     PartitionState         `protobuf:"varint,2,opt,name=state,proto3,enum=cartwheel.v1.PartitionState" json:"state,omitempty"`
+	// Unknown where the node is not an owner.
+	Staleness *Staleness `protobuf:"bytes,3,opt,name=staleness,proto3" json:"staleness,omitempty"`
+	// Groups of events in its log, and their bytes.
+	LogGroups uint64 `protobuf:"varint,4,opt,name=log_groups,json=logGroups,proto3" json:"log_groups,omitempty"`
+	LogBytes  uint64 `protobuf:"varint,5,opt,name=log_bytes,json=logBytes,proto3" json:"log_bytes,omitempty"`
+	// Operation ids remembered.
+	Operations uint64 `protobuf:"varint,6,opt,name=operations,proto3" json:"operations,omitempty"`
+	// Rows that wait to be fetched again.
+	DamagedRows uint64 `protobuf:"varint,7,opt,name=damaged_rows,json=damagedRows,proto3" json:"damaged_rows,omitempty"`
+	// Absent while there is none.
+	Install *SnapshotInstall `protobuf:"bytes,8,opt,name=install,proto3" json:"install,omitempty"`
+	// Other members, in order of id.
+	Peers         []*PartitionPeer `protobuf:"bytes,9,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartitionHealth) Reset() {
+	*x = PartitionHealth{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionHealth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionHealth) ProtoMessage() {}
+
+func (x *PartitionHealth) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionHealth.ProtoReflect.Descriptor instead.
+func (*PartitionHealth) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PartitionHealth) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *PartitionHealth) GetState() PartitionState {
+	if x != nil {
+		return x.State
+	}
+	return PartitionState_PARTITION_STATE_UNSPECIFIED
+}
+
+func (x *PartitionHealth) GetStaleness() *Staleness {
+	if x != nil {
+		return x.Staleness
+	}
+	return nil
+}
+
+func (x *PartitionHealth) GetLogGroups() uint64 {
+	if x != nil {
+		return x.LogGroups
+	}
+	return 0
+}
+
+func (x *PartitionHealth) GetLogBytes() uint64 {
+	if x != nil {
+		return x.LogBytes
+	}
+	return 0
+}
+
+func (x *PartitionHealth) GetOperations() uint64 {
+	if x != nil {
+		return x.Operations
+	}
+	return 0
+}
+
+func (x *PartitionHealth) GetDamagedRows() uint64 {
+	if x != nil {
+		return x.DamagedRows
+	}
+	return 0
+}
+
+func (x *PartitionHealth) GetInstall() *SnapshotInstall {
+	if x != nil {
+		return x.Install
+	}
+	return nil
+}
+
+func (x *PartitionHealth) GetPeers() []*PartitionPeer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// How far a partition is known to hold what another member holds.
+type PartitionPeer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the member.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// It holds durably all that the member held this long ago, in milliseconds,
+	// rounded up. Absent before the first such moment.
+	AgeMs *uint64 `protobuf:"varint,2,opt,name=age_ms,json=ageMs,proto3,oneof" json:"age_ms,omitempty"`
+	// Events that the member has shown and that are not durable here.
+	MissingEvents uint64 `protobuf:"varint,3,opt,name=missing_events,json=missingEvents,proto3" json:"missing_events,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartitionPeer) Reset() {
+	*x = PartitionPeer{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionPeer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionPeer) ProtoMessage() {}
+
+func (x *PartitionPeer) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionPeer.ProtoReflect.Descriptor instead.
+func (*PartitionPeer) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PartitionPeer) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *PartitionPeer) GetAgeMs() uint64 {
+	if x != nil && x.AgeMs != nil {
+		return *x.AgeMs
+	}
+	return 0
+}
+
+func (x *PartitionPeer) GetMissingEvents() uint64 {
+	if x != nil {
+		return x.MissingEvents
+	}
+	return 0
+}
+
+type ClusterServiceVerifyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterServiceVerifyRequest) Reset() {
+	*x = ClusterServiceVerifyRequest{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterServiceVerifyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterServiceVerifyRequest) ProtoMessage() {}
+
+func (x *ClusterServiceVerifyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterServiceVerifyRequest.ProtoReflect.Descriptor instead.
+func (*ClusterServiceVerifyRequest) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{19}
+}
+
+// How far a verification is, since it began. A comparison is that of one
+// partition of the node with one other owner of it.
+type ClusterServiceVerifyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the node whose partitions are compared.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// Comparisons to be made, and made.
+	Total    uint32 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	Compared uint32 `protobuf:"varint,3,opt,name=compared,proto3" json:"compared,omitempty"`
+	// Those made, by outcome.
+	Equal       uint32 `protobuf:"varint,4,opt,name=equal,proto3" json:"equal,omitempty"`
+	Behind      uint32 `protobuf:"varint,5,opt,name=behind,proto3" json:"behind,omitempty"`
+	Busy        uint32 `protobuf:"varint,6,opt,name=busy,proto3" json:"busy,omitempty"`
+	Unlike      uint32 `protobuf:"varint,7,opt,name=unlike,proto3" json:"unlike,omitempty"`
+	Unreachable uint32 `protobuf:"varint,8,opt,name=unreachable,proto3" json:"unreachable,omitempty"`
+	// Those made that found different rows under equal clocks, repaired since or
+	// not: damage, or a mistake in this program.
+	Differed uint32 `protobuf:"varint,9,opt,name=differed,proto3" json:"differed,omitempty"`
+	// Rows of the node that were repaired meanwhile.
+	RepairedRows uint64 `protobuf:"varint,10,opt,name=repaired_rows,json=repairedRows,proto3" json:"repaired_rows,omitempty"`
+	// This is the last report.
+	Done bool `protobuf:"varint,11,opt,name=done,proto3" json:"done,omitempty"`
+	// In the last report: comparisons that did not simply find both equal, at most
+	// 1,000 of them.
+	Findings      []*VerifyFinding `protobuf:"bytes,12,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterServiceVerifyResponse) Reset() {
+	*x = ClusterServiceVerifyResponse{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterServiceVerifyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterServiceVerifyResponse) ProtoMessage() {}
+
+func (x *ClusterServiceVerifyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterServiceVerifyResponse.ProtoReflect.Descriptor instead.
+func (*ClusterServiceVerifyResponse) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ClusterServiceVerifyResponse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *ClusterServiceVerifyResponse) GetTotal() uint32 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetCompared() uint32 {
+	if x != nil {
+		return x.Compared
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetEqual() uint32 {
+	if x != nil {
+		return x.Equal
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetBehind() uint32 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetBusy() uint32 {
+	if x != nil {
+		return x.Busy
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetUnlike() uint32 {
+	if x != nil {
+		return x.Unlike
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetUnreachable() uint32 {
+	if x != nil {
+		return x.Unreachable
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetDiffered() uint32 {
+	if x != nil {
+		return x.Differed
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetRepairedRows() uint64 {
+	if x != nil {
+		return x.RepairedRows
+	}
+	return 0
+}
+
+func (x *ClusterServiceVerifyResponse) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
+}
+
+func (x *ClusterServiceVerifyResponse) GetFindings() []*VerifyFinding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+// A comparison that did not simply find both equal.
+type VerifyFinding struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition uint32                 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Id of the other owner.
+	Peer    string        `protobuf:"bytes,2,opt,name=peer,proto3" json:"peer,omitempty"`
+	Outcome VerifyOutcome `protobuf:"varint,3,opt,name=outcome,proto3,enum=cartwheel.v1.VerifyOutcome" json:"outcome,omitempty"`
+	// The rows differed under equal clocks.
+	Differed      bool `protobuf:"varint,4,opt,name=differed,proto3" json:"differed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerifyFinding) Reset() {
+	*x = VerifyFinding{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerifyFinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerifyFinding) ProtoMessage() {}
+
+func (x *VerifyFinding) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerifyFinding.ProtoReflect.Descriptor instead.
+func (*VerifyFinding) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *VerifyFinding) GetPartition() uint32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *VerifyFinding) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
+}
+
+func (x *VerifyFinding) GetOutcome() VerifyOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return VerifyOutcome_VERIFY_OUTCOME_UNSPECIFIED
+}
+
+func (x *VerifyFinding) GetDiffered() bool {
+	if x != nil {
+		return x.Differed
+	}
+	return false
+}
+
+type ClusterServiceForceReadyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Partitions that the node owns.
+	Partitions []uint32 `protobuf:"varint,1,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	// All that it owns; partitions is then empty.
+	All           bool `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterServiceForceReadyRequest) Reset() {
+	*x = ClusterServiceForceReadyRequest{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterServiceForceReadyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterServiceForceReadyRequest) ProtoMessage() {}
+
+func (x *ClusterServiceForceReadyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterServiceForceReadyRequest.ProtoReflect.Descriptor instead.
+func (*ClusterServiceForceReadyRequest) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ClusterServiceForceReadyRequest) GetPartitions() []uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *ClusterServiceForceReadyRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type ClusterServiceForceReadyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Those that were not ready and now are, in order.
+	Partitions    []uint32 `protobuf:"varint,1,rep,packed,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClusterServiceForceReadyResponse) Reset() {
+	*x = ClusterServiceForceReadyResponse{}
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClusterServiceForceReadyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClusterServiceForceReadyResponse) ProtoMessage() {}
+
+func (x *ClusterServiceForceReadyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cartwheel_v1_cluster_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClusterServiceForceReadyResponse.ProtoReflect.Descriptor instead.
+func (*ClusterServiceForceReadyResponse) Descriptor() ([]byte, []int) {
+	return file_cartwheel_v1_cluster_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ClusterServiceForceReadyResponse) GetPartitions() []uint32 {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
 var File_cartwheel_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_cartwheel_v1_cluster_proto_rawDesc = "" +
@@ -990,13 +2008,29 @@ const file_cartwheel_v1_cluster_proto_rawDesc = "" +
 	"\x06weight\x18\x04 \x01(\rR\x06weight\x12\x1f\n" +
 	"\vapi_address\x18\x05 \x01(\tR\n" +
 	"apiAddress\x12!\n" +
-	"\fpeer_address\x18\x06 \x01(\tR\vpeerAddress\"\x85\x01\n" +
+	"\fpeer_address\x18\x06 \x01(\tR\vpeerAddress\"\xd3\x01\n" +
 	"\n" +
 	"PeerStatus\x12&\n" +
 	"\x04node\x18\x01 \x01(\v2\x12.cartwheel.v1.NodeR\x04node\x12\x14\n" +
 	"\x05alive\x18\x02 \x01(\bR\x05alive\x12\x1c\n" +
 	"\treachable\x18\x03 \x01(\bR\treachable\x12\x1b\n" +
-	"\tring_hash\x18\x04 \x01(\tR\bringHash\"f\n" +
+	"\tring_hash\x18\x04 \x01(\tR\bringHash\x12\x1a\n" +
+	"\x06age_ms\x18\x05 \x01(\x04H\x00R\x05ageMs\x88\x01\x01\x12%\n" +
+	"\x0emissing_events\x18\x06 \x01(\x04R\rmissingEventsB\t\n" +
+	"\a_age_ms\"}\n" +
+	"\x0fPartitionCounts\x12\x18\n" +
+	"\ajoining\x18\x01 \x01(\rR\ajoining\x12\x1e\n" +
+	"\n" +
+	"recovering\x18\x02 \x01(\rR\n" +
+	"recovering\x12\x14\n" +
+	"\x05ready\x18\x03 \x01(\rR\x05ready\x12\x1a\n" +
+	"\bdraining\x18\x04 \x01(\rR\bdraining\"\x83\x01\n" +
+	"\x0fSnapshotInstall\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x14\n" +
+	"\x05phase\x18\x03 \x01(\tR\x05phase\x12\x12\n" +
+	"\x04done\x18\x04 \x01(\x04R\x04done\x12\x14\n" +
+	"\x05total\x18\x05 \x01(\x04R\x05total\"f\n" +
 	"\rClusterConfig\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\f\n" +
@@ -1004,7 +2038,7 @@ const file_cartwheel_v1_cluster_proto_rawDesc = "" +
 	"\x01r\x18\x03 \x01(\rR\x01r\x12\f\n" +
 	"\x01w\x18\x04 \x01(\rR\x01w\x12\f\n" +
 	"\x01q\x18\x05 \x01(\rR\x01q\"\x1d\n" +
-	"\x1bClusterServiceStatusRequest\"\xf4\x03\n" +
+	"\x1bClusterServiceStatusRequest\"\xc9\x06\n" +
 	"\x1cClusterServiceStatusResponse\x12&\n" +
 	"\x04node\x18\x01 \x01(\v2\x12.cartwheel.v1.NodeR\x04node\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1b\n" +
@@ -1018,7 +2052,20 @@ const file_cartwheel_v1_cluster_proto_rawDesc = "" +
 	"\x10partitions_owned\x18\n" +
 	" \x01(\rR\x0fpartitionsOwned\x12)\n" +
 	"\x10partitions_ready\x18\v \x01(\rR\x0fpartitionsReady\x124\n" +
-	"\x16partitions_handing_off\x18\f \x01(\rR\x14partitionsHandingOff\"\x1e\n" +
+	"\x16partitions_handing_off\x18\f \x01(\rR\x14partitionsHandingOff\x12=\n" +
+	"\n" +
+	"partitions\x18\r \x01(\v2\x1d.cartwheel.v1.PartitionCountsR\n" +
+	"partitions\x125\n" +
+	"\tstaleness\x18\x0e \x01(\v2\x17.cartwheel.v1.StalenessR\tstaleness\x129\n" +
+	"\binstalls\x18\x0f \x03(\v2\x1d.cartwheel.v1.SnapshotInstallR\binstalls\x12\x1d\n" +
+	"\n" +
+	"log_groups\x18\x10 \x01(\x04R\tlogGroups\x12\x1b\n" +
+	"\tlog_bytes\x18\x11 \x01(\x04R\blogBytes\x12\x1e\n" +
+	"\n" +
+	"operations\x18\x12 \x01(\x04R\n" +
+	"operations\x12!\n" +
+	"\fdamaged_rows\x18\x13 \x01(\x04R\vdamagedRows\x12#\n" +
+	"\rtrimmed_early\x18\x14 \x01(\x04R\ftrimmedEarly\"\x1e\n" +
 	"\x1cClusterServiceMembersRequest\"I\n" +
 	"\x1dClusterServiceMembersResponse\x12(\n" +
 	"\x05nodes\x18\x01 \x03(\v2\x12.cartwheel.v1.NodeR\x05nodes\"\x1b\n" +
@@ -1044,23 +2091,99 @@ const file_cartwheel_v1_cluster_proto_rawDesc = "" +
 	"\x04node\x18\x01 \x01(\v2\x12.cartwheel.v1.NodeR\x04node\x122\n" +
 	"\bstanding\x18\x02 \x01(\x0e2\x16.cartwheel.v1.StandingR\bstanding\x12!\n" +
 	"\ffallback_for\x18\x03 \x01(\tR\vfallbackFor\x12\x1c\n" +
-	"\treachable\x18\x04 \x01(\bR\treachable*\xa6\x01\n" +
+	"\treachable\x18\x04 \x01(\bR\treachable\"K\n" +
+	"\x1fClusterServicePartitionsRequest\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\rR\x04from\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\"u\n" +
+	" ClusterServicePartitionsResponse\x12=\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\v2\x1d.cartwheel.v1.PartitionHealthR\n" +
+	"partitions\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\rR\x04next\"\x85\x03\n" +
+	"\x0fPartitionHealth\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\x122\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x1c.cartwheel.v1.PartitionStateR\x05state\x125\n" +
+	"\tstaleness\x18\x03 \x01(\v2\x17.cartwheel.v1.StalenessR\tstaleness\x12\x1d\n" +
+	"\n" +
+	"log_groups\x18\x04 \x01(\x04R\tlogGroups\x12\x1b\n" +
+	"\tlog_bytes\x18\x05 \x01(\x04R\blogBytes\x12\x1e\n" +
+	"\n" +
+	"operations\x18\x06 \x01(\x04R\n" +
+	"operations\x12!\n" +
+	"\fdamaged_rows\x18\a \x01(\x04R\vdamagedRows\x127\n" +
+	"\ainstall\x18\b \x01(\v2\x1d.cartwheel.v1.SnapshotInstallR\ainstall\x121\n" +
+	"\x05peers\x18\t \x03(\v2\x1b.cartwheel.v1.PartitionPeerR\x05peers\"m\n" +
+	"\rPartitionPeer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1a\n" +
+	"\x06age_ms\x18\x02 \x01(\x04H\x00R\x05ageMs\x88\x01\x01\x12%\n" +
+	"\x0emissing_events\x18\x03 \x01(\x04R\rmissingEventsB\t\n" +
+	"\a_age_ms\"\x1d\n" +
+	"\x1bClusterServiceVerifyRequest\"\xee\x02\n" +
+	"\x1cClusterServiceVerifyResponse\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\rR\x05total\x12\x1a\n" +
+	"\bcompared\x18\x03 \x01(\rR\bcompared\x12\x14\n" +
+	"\x05equal\x18\x04 \x01(\rR\x05equal\x12\x16\n" +
+	"\x06behind\x18\x05 \x01(\rR\x06behind\x12\x12\n" +
+	"\x04busy\x18\x06 \x01(\rR\x04busy\x12\x16\n" +
+	"\x06unlike\x18\a \x01(\rR\x06unlike\x12 \n" +
+	"\vunreachable\x18\b \x01(\rR\vunreachable\x12\x1a\n" +
+	"\bdiffered\x18\t \x01(\rR\bdiffered\x12#\n" +
+	"\rrepaired_rows\x18\n" +
+	" \x01(\x04R\frepairedRows\x12\x12\n" +
+	"\x04done\x18\v \x01(\bR\x04done\x127\n" +
+	"\bfindings\x18\f \x03(\v2\x1b.cartwheel.v1.VerifyFindingR\bfindings\"\x94\x01\n" +
+	"\rVerifyFinding\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\rR\tpartition\x12\x12\n" +
+	"\x04peer\x18\x02 \x01(\tR\x04peer\x125\n" +
+	"\aoutcome\x18\x03 \x01(\x0e2\x1b.cartwheel.v1.VerifyOutcomeR\aoutcome\x12\x1a\n" +
+	"\bdiffered\x18\x04 \x01(\bR\bdiffered\"S\n" +
+	"\x1fClusterServiceForceReadyRequest\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\rR\n" +
+	"partitions\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\"B\n" +
+	" ClusterServiceForceReadyResponse\x12\x1e\n" +
+	"\n" +
+	"partitions\x18\x01 \x03(\rR\n" +
+	"partitions*\xd3\x01\n" +
 	"\tNodeState\x12\x1a\n" +
 	"\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13NODE_STATE_STARTING\x10\x01\x12\x19\n" +
 	"\x15NODE_STATE_RECOVERING\x10\x02\x12\x14\n" +
 	"\x10NODE_STATE_READY\x10\x03\x12\x17\n" +
 	"\x13NODE_STATE_DRAINING\x10\x04\x12\x1a\n" +
-	"\x16NODE_STATE_UNREACHABLE\x10\x05*Q\n" +
+	"\x16NODE_STATE_UNREACHABLE\x10\x05\x12\x16\n" +
+	"\x12NODE_STATE_JOINING\x10\x06\x12\x13\n" +
+	"\x0fNODE_STATE_LEFT\x10\a*\xc1\x01\n" +
+	"\x0ePartitionState\x12\x1f\n" +
+	"\x1bPARTITION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17PARTITION_STATE_JOINING\x10\x01\x12\x1e\n" +
+	"\x1aPARTITION_STATE_RECOVERING\x10\x02\x12\x19\n" +
+	"\x15PARTITION_STATE_READY\x10\x03\x12\x1c\n" +
+	"\x18PARTITION_STATE_DRAINING\x10\x04\x12\x18\n" +
+	"\x14PARTITION_STATE_LEFT\x10\x05*Q\n" +
 	"\bStanding\x12\x18\n" +
 	"\x14STANDING_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10STANDING_PRIMARY\x10\x01\x12\x15\n" +
-	"\x11STANDING_FALLBACK\x10\x022\x91\x03\n" +
+	"\x11STANDING_FALLBACK\x10\x02*\xb8\x01\n" +
+	"\rVerifyOutcome\x12\x1e\n" +
+	"\x1aVERIFY_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14VERIFY_OUTCOME_EQUAL\x10\x01\x12\x19\n" +
+	"\x15VERIFY_OUTCOME_BEHIND\x10\x02\x12\x17\n" +
+	"\x13VERIFY_OUTCOME_BUSY\x10\x03\x12\x19\n" +
+	"\x15VERIFY_OUTCOME_UNLIKE\x10\x04\x12\x1e\n" +
+	"\x1aVERIFY_OUTCOME_UNREACHABLE\x10\x052\xce\x05\n" +
 	"\x0eClusterService\x12_\n" +
 	"\x06Status\x12).cartwheel.v1.ClusterServiceStatusRequest\x1a*.cartwheel.v1.ClusterServiceStatusResponse\x12b\n" +
 	"\aMembers\x12*.cartwheel.v1.ClusterServiceMembersRequest\x1a+.cartwheel.v1.ClusterServiceMembersResponse\x12Y\n" +
 	"\x04Ring\x12'.cartwheel.v1.ClusterServiceRingRequest\x1a(.cartwheel.v1.ClusterServiceRingResponse\x12_\n" +
-	"\x06Locate\x12).cartwheel.v1.ClusterServiceLocateRequest\x1a*.cartwheel.v1.ClusterServiceLocateResponseBDZBgithub.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1;cartwheelv1b\x06proto3"
+	"\x06Locate\x12).cartwheel.v1.ClusterServiceLocateRequest\x1a*.cartwheel.v1.ClusterServiceLocateResponse\x12k\n" +
+	"\n" +
+	"Partitions\x12-.cartwheel.v1.ClusterServicePartitionsRequest\x1a..cartwheel.v1.ClusterServicePartitionsResponse\x12a\n" +
+	"\x06Verify\x12).cartwheel.v1.ClusterServiceVerifyRequest\x1a*.cartwheel.v1.ClusterServiceVerifyResponse0\x01\x12k\n" +
+	"\n" +
+	"ForceReady\x12-.cartwheel.v1.ClusterServiceForceReadyRequest\x1a..cartwheel.v1.ClusterServiceForceReadyResponseBDZBgithub.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1;cartwheelv1b\x06proto3"
 
 var (
 	file_cartwheel_v1_cluster_proto_rawDescOnce sync.Once
@@ -1074,51 +2197,81 @@ func file_cartwheel_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_cartwheel_v1_cluster_proto_rawDescData
 }
 
-var file_cartwheel_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cartwheel_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_cartwheel_v1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_cartwheel_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_cartwheel_v1_cluster_proto_goTypes = []any{
-	(NodeState)(0),                        // 0: cartwheel.v1.NodeState
-	(Standing)(0),                         // 1: cartwheel.v1.Standing
-	(*Node)(nil),                          // 2: cartwheel.v1.Node
-	(*PeerStatus)(nil),                    // 3: cartwheel.v1.PeerStatus
-	(*ClusterConfig)(nil),                 // 4: cartwheel.v1.ClusterConfig
-	(*ClusterServiceStatusRequest)(nil),   // 5: cartwheel.v1.ClusterServiceStatusRequest
-	(*ClusterServiceStatusResponse)(nil),  // 6: cartwheel.v1.ClusterServiceStatusResponse
-	(*ClusterServiceMembersRequest)(nil),  // 7: cartwheel.v1.ClusterServiceMembersRequest
-	(*ClusterServiceMembersResponse)(nil), // 8: cartwheel.v1.ClusterServiceMembersResponse
-	(*ClusterServiceRingRequest)(nil),     // 9: cartwheel.v1.ClusterServiceRingRequest
-	(*ClusterServiceRingResponse)(nil),    // 10: cartwheel.v1.ClusterServiceRingResponse
-	(*RingPartition)(nil),                 // 11: cartwheel.v1.RingPartition
-	(*ClusterServiceLocateRequest)(nil),   // 12: cartwheel.v1.ClusterServiceLocateRequest
-	(*ClusterServiceLocateResponse)(nil),  // 13: cartwheel.v1.ClusterServiceLocateResponse
-	(*ActiveNode)(nil),                    // 14: cartwheel.v1.ActiveNode
-	(DataType)(0),                         // 15: cartwheel.v1.DataType
+	(NodeState)(0),                           // 0: cartwheel.v1.NodeState
+	(PartitionState)(0),                      // 1: cartwheel.v1.PartitionState
+	(Standing)(0),                            // 2: cartwheel.v1.Standing
+	(VerifyOutcome)(0),                       // 3: cartwheel.v1.VerifyOutcome
+	(*Node)(nil),                             // 4: cartwheel.v1.Node
+	(*PeerStatus)(nil),                       // 5: cartwheel.v1.PeerStatus
+	(*PartitionCounts)(nil),                  // 6: cartwheel.v1.PartitionCounts
+	(*SnapshotInstall)(nil),                  // 7: cartwheel.v1.SnapshotInstall
+	(*ClusterConfig)(nil),                    // 8: cartwheel.v1.ClusterConfig
+	(*ClusterServiceStatusRequest)(nil),      // 9: cartwheel.v1.ClusterServiceStatusRequest
+	(*ClusterServiceStatusResponse)(nil),     // 10: cartwheel.v1.ClusterServiceStatusResponse
+	(*ClusterServiceMembersRequest)(nil),     // 11: cartwheel.v1.ClusterServiceMembersRequest
+	(*ClusterServiceMembersResponse)(nil),    // 12: cartwheel.v1.ClusterServiceMembersResponse
+	(*ClusterServiceRingRequest)(nil),        // 13: cartwheel.v1.ClusterServiceRingRequest
+	(*ClusterServiceRingResponse)(nil),       // 14: cartwheel.v1.ClusterServiceRingResponse
+	(*RingPartition)(nil),                    // 15: cartwheel.v1.RingPartition
+	(*ClusterServiceLocateRequest)(nil),      // 16: cartwheel.v1.ClusterServiceLocateRequest
+	(*ClusterServiceLocateResponse)(nil),     // 17: cartwheel.v1.ClusterServiceLocateResponse
+	(*ActiveNode)(nil),                       // 18: cartwheel.v1.ActiveNode
+	(*ClusterServicePartitionsRequest)(nil),  // 19: cartwheel.v1.ClusterServicePartitionsRequest
+	(*ClusterServicePartitionsResponse)(nil), // 20: cartwheel.v1.ClusterServicePartitionsResponse
+	(*PartitionHealth)(nil),                  // 21: cartwheel.v1.PartitionHealth
+	(*PartitionPeer)(nil),                    // 22: cartwheel.v1.PartitionPeer
+	(*ClusterServiceVerifyRequest)(nil),      // 23: cartwheel.v1.ClusterServiceVerifyRequest
+	(*ClusterServiceVerifyResponse)(nil),     // 24: cartwheel.v1.ClusterServiceVerifyResponse
+	(*VerifyFinding)(nil),                    // 25: cartwheel.v1.VerifyFinding
+	(*ClusterServiceForceReadyRequest)(nil),  // 26: cartwheel.v1.ClusterServiceForceReadyRequest
+	(*ClusterServiceForceReadyResponse)(nil), // 27: cartwheel.v1.ClusterServiceForceReadyResponse
+	(*Staleness)(nil),                        // 28: cartwheel.v1.Staleness
+	(DataType)(0),                            // 29: cartwheel.v1.DataType
 }
 var file_cartwheel_v1_cluster_proto_depIdxs = []int32{
 	0,  // 0: cartwheel.v1.Node.state:type_name -> cartwheel.v1.NodeState
-	2,  // 1: cartwheel.v1.PeerStatus.node:type_name -> cartwheel.v1.Node
-	2,  // 2: cartwheel.v1.ClusterServiceStatusResponse.node:type_name -> cartwheel.v1.Node
-	4,  // 3: cartwheel.v1.ClusterServiceStatusResponse.config:type_name -> cartwheel.v1.ClusterConfig
-	3,  // 4: cartwheel.v1.ClusterServiceStatusResponse.peers:type_name -> cartwheel.v1.PeerStatus
-	2,  // 5: cartwheel.v1.ClusterServiceMembersResponse.nodes:type_name -> cartwheel.v1.Node
-	11, // 6: cartwheel.v1.ClusterServiceRingResponse.partitions:type_name -> cartwheel.v1.RingPartition
-	15, // 7: cartwheel.v1.ClusterServiceLocateRequest.type:type_name -> cartwheel.v1.DataType
-	14, // 8: cartwheel.v1.ClusterServiceLocateResponse.active:type_name -> cartwheel.v1.ActiveNode
-	2,  // 9: cartwheel.v1.ActiveNode.node:type_name -> cartwheel.v1.Node
-	1,  // 10: cartwheel.v1.ActiveNode.standing:type_name -> cartwheel.v1.Standing
-	5,  // 11: cartwheel.v1.ClusterService.Status:input_type -> cartwheel.v1.ClusterServiceStatusRequest
-	7,  // 12: cartwheel.v1.ClusterService.Members:input_type -> cartwheel.v1.ClusterServiceMembersRequest
-	9,  // 13: cartwheel.v1.ClusterService.Ring:input_type -> cartwheel.v1.ClusterServiceRingRequest
-	12, // 14: cartwheel.v1.ClusterService.Locate:input_type -> cartwheel.v1.ClusterServiceLocateRequest
-	6,  // 15: cartwheel.v1.ClusterService.Status:output_type -> cartwheel.v1.ClusterServiceStatusResponse
-	8,  // 16: cartwheel.v1.ClusterService.Members:output_type -> cartwheel.v1.ClusterServiceMembersResponse
-	10, // 17: cartwheel.v1.ClusterService.Ring:output_type -> cartwheel.v1.ClusterServiceRingResponse
-	13, // 18: cartwheel.v1.ClusterService.Locate:output_type -> cartwheel.v1.ClusterServiceLocateResponse
-	15, // [15:19] is the sub-list for method output_type
-	11, // [11:15] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	4,  // 1: cartwheel.v1.PeerStatus.node:type_name -> cartwheel.v1.Node
+	4,  // 2: cartwheel.v1.ClusterServiceStatusResponse.node:type_name -> cartwheel.v1.Node
+	8,  // 3: cartwheel.v1.ClusterServiceStatusResponse.config:type_name -> cartwheel.v1.ClusterConfig
+	5,  // 4: cartwheel.v1.ClusterServiceStatusResponse.peers:type_name -> cartwheel.v1.PeerStatus
+	6,  // 5: cartwheel.v1.ClusterServiceStatusResponse.partitions:type_name -> cartwheel.v1.PartitionCounts
+	28, // 6: cartwheel.v1.ClusterServiceStatusResponse.staleness:type_name -> cartwheel.v1.Staleness
+	7,  // 7: cartwheel.v1.ClusterServiceStatusResponse.installs:type_name -> cartwheel.v1.SnapshotInstall
+	4,  // 8: cartwheel.v1.ClusterServiceMembersResponse.nodes:type_name -> cartwheel.v1.Node
+	15, // 9: cartwheel.v1.ClusterServiceRingResponse.partitions:type_name -> cartwheel.v1.RingPartition
+	29, // 10: cartwheel.v1.ClusterServiceLocateRequest.type:type_name -> cartwheel.v1.DataType
+	18, // 11: cartwheel.v1.ClusterServiceLocateResponse.active:type_name -> cartwheel.v1.ActiveNode
+	4,  // 12: cartwheel.v1.ActiveNode.node:type_name -> cartwheel.v1.Node
+	2,  // 13: cartwheel.v1.ActiveNode.standing:type_name -> cartwheel.v1.Standing
+	21, // 14: cartwheel.v1.ClusterServicePartitionsResponse.partitions:type_name -> cartwheel.v1.PartitionHealth
+	1,  // 15: cartwheel.v1.PartitionHealth.state:type_name -> cartwheel.v1.PartitionState
+	28, // 16: cartwheel.v1.PartitionHealth.staleness:type_name -> cartwheel.v1.Staleness
+	7,  // 17: cartwheel.v1.PartitionHealth.install:type_name -> cartwheel.v1.SnapshotInstall
+	22, // 18: cartwheel.v1.PartitionHealth.peers:type_name -> cartwheel.v1.PartitionPeer
+	25, // 19: cartwheel.v1.ClusterServiceVerifyResponse.findings:type_name -> cartwheel.v1.VerifyFinding
+	3,  // 20: cartwheel.v1.VerifyFinding.outcome:type_name -> cartwheel.v1.VerifyOutcome
+	9,  // 21: cartwheel.v1.ClusterService.Status:input_type -> cartwheel.v1.ClusterServiceStatusRequest
+	11, // 22: cartwheel.v1.ClusterService.Members:input_type -> cartwheel.v1.ClusterServiceMembersRequest
+	13, // 23: cartwheel.v1.ClusterService.Ring:input_type -> cartwheel.v1.ClusterServiceRingRequest
+	16, // 24: cartwheel.v1.ClusterService.Locate:input_type -> cartwheel.v1.ClusterServiceLocateRequest
+	19, // 25: cartwheel.v1.ClusterService.Partitions:input_type -> cartwheel.v1.ClusterServicePartitionsRequest
+	23, // 26: cartwheel.v1.ClusterService.Verify:input_type -> cartwheel.v1.ClusterServiceVerifyRequest
+	26, // 27: cartwheel.v1.ClusterService.ForceReady:input_type -> cartwheel.v1.ClusterServiceForceReadyRequest
+	10, // 28: cartwheel.v1.ClusterService.Status:output_type -> cartwheel.v1.ClusterServiceStatusResponse
+	12, // 29: cartwheel.v1.ClusterService.Members:output_type -> cartwheel.v1.ClusterServiceMembersResponse
+	14, // 30: cartwheel.v1.ClusterService.Ring:output_type -> cartwheel.v1.ClusterServiceRingResponse
+	17, // 31: cartwheel.v1.ClusterService.Locate:output_type -> cartwheel.v1.ClusterServiceLocateResponse
+	20, // 32: cartwheel.v1.ClusterService.Partitions:output_type -> cartwheel.v1.ClusterServicePartitionsResponse
+	24, // 33: cartwheel.v1.ClusterService.Verify:output_type -> cartwheel.v1.ClusterServiceVerifyResponse
+	27, // 34: cartwheel.v1.ClusterService.ForceReady:output_type -> cartwheel.v1.ClusterServiceForceReadyResponse
+	28, // [28:35] is the sub-list for method output_type
+	21, // [21:28] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_cartwheel_v1_cluster_proto_init() }
@@ -1127,13 +2280,15 @@ func file_cartwheel_v1_cluster_proto_init() {
 		return
 	}
 	file_cartwheel_v1_types_proto_init()
+	file_cartwheel_v1_cluster_proto_msgTypes[1].OneofWrappers = []any{}
+	file_cartwheel_v1_cluster_proto_msgTypes[18].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cartwheel_v1_cluster_proto_rawDesc), len(file_cartwheel_v1_cluster_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   13,
+			NumEnums:      4,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

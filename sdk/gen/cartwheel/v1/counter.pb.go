@@ -22,8 +22,8 @@ const (
 )
 
 // Errors: COUNTER_OVERFLOW when the value would leave int64; INVALID_NAME and
-// those every mutation may meet (QUORUM_NOT_REACHED, OPERATION_*, OVERLOADED,
-// DEADLINE_PAST, NOT_READY, INVALID_OPTION).
+// those every mutation may meet (QUORUM_NOT_REACHED, OPERATION_*, SESSION_*,
+// OVERLOADED, DEADLINE_PAST, NOT_READY, INVALID_OPTION).
 type CounterServiceAddRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -155,8 +155,8 @@ func (x *CounterServiceAddResponse) GetSaturated() bool {
 	return false
 }
 
-// Errors: INVALID_NAME, QUORUM_NOT_REACHED, OVERLOADED, DEADLINE_PAST,
-// NOT_READY, INVALID_OPTION.
+// Errors: INVALID_NAME, QUORUM_NOT_REACHED, TOO_STALE, SESSION_*, OVERLOADED,
+// DEADLINE_PAST, NOT_READY, INVALID_OPTION.
 type CounterServiceGetRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`

@@ -22,8 +22,8 @@ const (
 )
 
 // Errors: INVALID_NAME, TOO_LARGE, CONTEXT_* and those every mutation may meet
-// (QUORUM_NOT_REACHED, OPERATION_*, OVERLOADED, DEADLINE_PAST, NOT_READY,
-// INVALID_OPTION).
+// (QUORUM_NOT_REACHED, OPERATION_*, SESSION_*, OVERLOADED, DEADLINE_PAST,
+// NOT_READY, INVALID_OPTION).
 type RegisterServiceSetRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Bucket string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -156,8 +156,8 @@ func (x *RegisterServiceSetResponse) GetContext() string {
 	return ""
 }
 
-// Errors: INVALID_NAME, QUORUM_NOT_REACHED, OVERLOADED, DEADLINE_PAST,
-// NOT_READY, INVALID_OPTION.
+// Errors: INVALID_NAME, QUORUM_NOT_REACHED, TOO_STALE, SESSION_*, OVERLOADED,
+// DEADLINE_PAST, NOT_READY, INVALID_OPTION.
 type RegisterServiceGetRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Bucket  string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`

@@ -171,8 +171,8 @@ func (*SetChange_Add) isSetChange_Change() {}
 func (*SetChange_Remove) isSetChange_Change() {}
 
 // 1 to 1,000 members. Errors: INVALID_NAME, TOO_LARGE and CONTEXT_* beside
-// those every mutation may meet (QUORUM_NOT_REACHED, OPERATION_*, OVERLOADED,
-// DEADLINE_PAST, NOT_READY, INVALID_OPTION).
+// those every mutation may meet (QUORUM_NOT_REACHED, OPERATION_*, SESSION_*,
+// OVERLOADED, DEADLINE_PAST, NOT_READY, INVALID_OPTION).
 type SetServiceAddRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Bucket  string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
@@ -567,7 +567,7 @@ func (x *SetServiceUpdateResponse) GetContext() string {
 }
 
 // 1 to 10,000 members. Errors: INVALID_NAME, TOO_LARGE, QUORUM_NOT_REACHED,
-// OVERLOADED, DEADLINE_PAST, NOT_READY, INVALID_OPTION.
+// TOO_STALE, SESSION_*, OVERLOADED, DEADLINE_PAST, NOT_READY, INVALID_OPTION.
 type SetServiceContainsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bucket        string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`

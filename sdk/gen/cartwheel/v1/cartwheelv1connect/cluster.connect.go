@@ -41,6 +41,14 @@ const (
 	ClusterServiceRingProcedure = "/cartwheel.v1.ClusterService/Ring"
 	// ClusterServiceLocateProcedure is the fully-qualified name of the ClusterService's Locate RPC.
 	ClusterServiceLocateProcedure = "/cartwheel.v1.ClusterService/Locate"
+	// ClusterServicePartitionsProcedure is the fully-qualified name of the ClusterService's Partitions
+	// RPC.
+	ClusterServicePartitionsProcedure = "/cartwheel.v1.ClusterService/Partitions"
+	// ClusterServiceVerifyProcedure is the fully-qualified name of the ClusterService's Verify RPC.
+	ClusterServiceVerifyProcedure = "/cartwheel.v1.ClusterService/Verify"
+	// ClusterServiceForceReadyProcedure is the fully-qualified name of the ClusterService's ForceReady
+	// RPC.
+	ClusterServiceForceReadyProcedure = "/cartwheel.v1.ClusterService/ForceReady"
 )
 
 // ClusterServiceClient is a client for the cartwheel.v1.ClusterService service.
@@ -55,6 +63,18 @@ type ClusterServiceClient interface {
 	// Locate tells where a key lives and who would be asked for it now. Errors:
 	// INVALID_NAME.
 	Locate(context.Context, *connect.Request[v1.ClusterServiceLocateRequest]) (*connect.Response[v1.ClusterServiceLocateResponse], error)
+	// Partitions tells how each partition is doing on the asked node, by the page.
+	Partitions(context.Context, *connect.Request[v1.ClusterServicePartitionsRequest]) (*connect.Response[v1.ClusterServicePartitionsResponse], error)
+	// Verify compares every partition that the asked node owns with every other
+	// owner, row by row where their hashes differ, and repairs what differs. It
+	// reports as it goes; the last report is done. Hanging up does not stop it,
+	// and calling again begins again. Errors: NOT_READY.
+	Verify(context.Context, *connect.Request[v1.ClusterServiceVerifyRequest]) (*connect.ServerStreamForClient[v1.ClusterServiceVerifyResponse], error)
+	// ForceReady makes partitions of the asked node count toward R although they
+	// have not caught up: the act of an operator who knows that those it waits for
+	// do not come back. What only they held may then be missing from reads.
+	// Errors: INVALID_OPTION.
+	ForceReady(context.Context, *connect.Request[v1.ClusterServiceForceReadyRequest]) (*connect.Response[v1.ClusterServiceForceReadyResponse], error)
 }
 
 // NewClusterServiceClient constructs a client for the cartwheel.v1.ClusterService service. By
@@ -92,15 +112,36 @@ func NewClusterServiceClient(httpClient connect.HTTPClient, baseURL string, opts
 			connect.WithSchema(clusterServiceMethods.ByName("Locate")),
 			connect.WithClientOptions(opts...),
 		),
+		partitions: connect.NewClient[v1.ClusterServicePartitionsRequest, v1.ClusterServicePartitionsResponse](
+			httpClient,
+			baseURL+ClusterServicePartitionsProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("Partitions")),
+			connect.WithClientOptions(opts...),
+		),
+		verify: connect.NewClient[v1.ClusterServiceVerifyRequest, v1.ClusterServiceVerifyResponse](
+			httpClient,
+			baseURL+ClusterServiceVerifyProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("Verify")),
+			connect.WithClientOptions(opts...),
+		),
+		forceReady: connect.NewClient[v1.ClusterServiceForceReadyRequest, v1.ClusterServiceForceReadyResponse](
+			httpClient,
+			baseURL+ClusterServiceForceReadyProcedure,
+			connect.WithSchema(clusterServiceMethods.ByName("ForceReady")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // clusterServiceClient implements ClusterServiceClient.
 type clusterServiceClient struct {
-	status  *connect.Client[v1.ClusterServiceStatusRequest, v1.ClusterServiceStatusResponse]
-	members *connect.Client[v1.ClusterServiceMembersRequest, v1.ClusterServiceMembersResponse]
-	ring    *connect.Client[v1.ClusterServiceRingRequest, v1.ClusterServiceRingResponse]
-	locate  *connect.Client[v1.ClusterServiceLocateRequest, v1.ClusterServiceLocateResponse]
+	status     *connect.Client[v1.ClusterServiceStatusRequest, v1.ClusterServiceStatusResponse]
+	members    *connect.Client[v1.ClusterServiceMembersRequest, v1.ClusterServiceMembersResponse]
+	ring       *connect.Client[v1.ClusterServiceRingRequest, v1.ClusterServiceRingResponse]
+	locate     *connect.Client[v1.ClusterServiceLocateRequest, v1.ClusterServiceLocateResponse]
+	partitions *connect.Client[v1.ClusterServicePartitionsRequest, v1.ClusterServicePartitionsResponse]
+	verify     *connect.Client[v1.ClusterServiceVerifyRequest, v1.ClusterServiceVerifyResponse]
+	forceReady *connect.Client[v1.ClusterServiceForceReadyRequest, v1.ClusterServiceForceReadyResponse]
 }
 
 // Status calls cartwheel.v1.ClusterService.Status.
@@ -123,6 +164,21 @@ func (c *clusterServiceClient) Locate(ctx context.Context, req *connect.Request[
 	return c.locate.CallUnary(ctx, req)
 }
 
+// Partitions calls cartwheel.v1.ClusterService.Partitions.
+func (c *clusterServiceClient) Partitions(ctx context.Context, req *connect.Request[v1.ClusterServicePartitionsRequest]) (*connect.Response[v1.ClusterServicePartitionsResponse], error) {
+	return c.partitions.CallUnary(ctx, req)
+}
+
+// Verify calls cartwheel.v1.ClusterService.Verify.
+func (c *clusterServiceClient) Verify(ctx context.Context, req *connect.Request[v1.ClusterServiceVerifyRequest]) (*connect.ServerStreamForClient[v1.ClusterServiceVerifyResponse], error) {
+	return c.verify.CallServerStream(ctx, req)
+}
+
+// ForceReady calls cartwheel.v1.ClusterService.ForceReady.
+func (c *clusterServiceClient) ForceReady(ctx context.Context, req *connect.Request[v1.ClusterServiceForceReadyRequest]) (*connect.Response[v1.ClusterServiceForceReadyResponse], error) {
+	return c.forceReady.CallUnary(ctx, req)
+}
+
 // ClusterServiceHandler is an implementation of the cartwheel.v1.ClusterService service.
 type ClusterServiceHandler interface {
 	// Status describes the asked node. Clients call it first: server_time_ms
@@ -135,6 +191,18 @@ type ClusterServiceHandler interface {
 	// Locate tells where a key lives and who would be asked for it now. Errors:
 	// INVALID_NAME.
 	Locate(context.Context, *connect.Request[v1.ClusterServiceLocateRequest]) (*connect.Response[v1.ClusterServiceLocateResponse], error)
+	// Partitions tells how each partition is doing on the asked node, by the page.
+	Partitions(context.Context, *connect.Request[v1.ClusterServicePartitionsRequest]) (*connect.Response[v1.ClusterServicePartitionsResponse], error)
+	// Verify compares every partition that the asked node owns with every other
+	// owner, row by row where their hashes differ, and repairs what differs. It
+	// reports as it goes; the last report is done. Hanging up does not stop it,
+	// and calling again begins again. Errors: NOT_READY.
+	Verify(context.Context, *connect.Request[v1.ClusterServiceVerifyRequest], *connect.ServerStream[v1.ClusterServiceVerifyResponse]) error
+	// ForceReady makes partitions of the asked node count toward R although they
+	// have not caught up: the act of an operator who knows that those it waits for
+	// do not come back. What only they held may then be missing from reads.
+	// Errors: INVALID_OPTION.
+	ForceReady(context.Context, *connect.Request[v1.ClusterServiceForceReadyRequest]) (*connect.Response[v1.ClusterServiceForceReadyResponse], error)
 }
 
 // NewClusterServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -168,6 +236,24 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 		connect.WithSchema(clusterServiceMethods.ByName("Locate")),
 		connect.WithHandlerOptions(opts...),
 	)
+	clusterServicePartitionsHandler := connect.NewUnaryHandler(
+		ClusterServicePartitionsProcedure,
+		svc.Partitions,
+		connect.WithSchema(clusterServiceMethods.ByName("Partitions")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clusterServiceVerifyHandler := connect.NewServerStreamHandler(
+		ClusterServiceVerifyProcedure,
+		svc.Verify,
+		connect.WithSchema(clusterServiceMethods.ByName("Verify")),
+		connect.WithHandlerOptions(opts...),
+	)
+	clusterServiceForceReadyHandler := connect.NewUnaryHandler(
+		ClusterServiceForceReadyProcedure,
+		svc.ForceReady,
+		connect.WithSchema(clusterServiceMethods.ByName("ForceReady")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/cartwheel.v1.ClusterService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case ClusterServiceStatusProcedure:
@@ -178,6 +264,12 @@ func NewClusterServiceHandler(svc ClusterServiceHandler, opts ...connect.Handler
 			clusterServiceRingHandler.ServeHTTP(w, r)
 		case ClusterServiceLocateProcedure:
 			clusterServiceLocateHandler.ServeHTTP(w, r)
+		case ClusterServicePartitionsProcedure:
+			clusterServicePartitionsHandler.ServeHTTP(w, r)
+		case ClusterServiceVerifyProcedure:
+			clusterServiceVerifyHandler.ServeHTTP(w, r)
+		case ClusterServiceForceReadyProcedure:
+			clusterServiceForceReadyHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -201,4 +293,16 @@ func (UnimplementedClusterServiceHandler) Ring(context.Context, *connect.Request
 
 func (UnimplementedClusterServiceHandler) Locate(context.Context, *connect.Request[v1.ClusterServiceLocateRequest]) (*connect.Response[v1.ClusterServiceLocateResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("cartwheel.v1.ClusterService.Locate is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) Partitions(context.Context, *connect.Request[v1.ClusterServicePartitionsRequest]) (*connect.Response[v1.ClusterServicePartitionsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("cartwheel.v1.ClusterService.Partitions is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) Verify(context.Context, *connect.Request[v1.ClusterServiceVerifyRequest], *connect.ServerStream[v1.ClusterServiceVerifyResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("cartwheel.v1.ClusterService.Verify is not implemented"))
+}
+
+func (UnimplementedClusterServiceHandler) ForceReady(context.Context, *connect.Request[v1.ClusterServiceForceReadyRequest]) (*connect.Response[v1.ClusterServiceForceReadyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("cartwheel.v1.ClusterService.ForceReady is not implemented"))
 }
