@@ -120,7 +120,7 @@ func TestMetaIsReadStrictly(t *testing.T) {
 		"an odd shape":           {other(func(m *meta) { m.Partitions = 63 }), "63 partitions"},
 		"too many replicas":      {other(func(m *meta) { m.Replicas = 65 }), "replicas 65 is above 64"},
 		"no state":               {other(func(m *meta) { m.state = 0 }), "state 0"},
-		"an unknown state":       {other(func(m *meta) { m.state = 5 }), "state 5 is above 4"},
+		"an unknown state":       {other(func(m *meta) { m.state = 6 }), "state 6 is above 5"},
 		"a name in colour":       {other(func(m *meta) { m.Node = "\x1b[31m" }), "printable"},
 	} {
 		t.Run(name, func(t *testing.T) {

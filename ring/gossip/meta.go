@@ -16,15 +16,16 @@ type State uint8
 
 // The life of a node.
 const (
-	Joining  State = 1 // has started, is catching up
-	Ready    State = 2
-	Draining State = 3 // finishes what it has, takes nothing new
-	Left     State = 4 // stopped on purpose
+	Joining    State = 1 // serves, and fetches what it was never ready for
+	Ready      State = 2
+	Draining   State = 3 // finishes what it has, takes nothing new
+	Left       State = 4 // stopped on purpose
+	Recovering State = 5 // serves, and catches up with what it missed while it was away
 )
 
 func (s State) String() string {
-	if s >= Joining && s <= Left {
-		return [...]string{"joining", "ready", "draining", "left"}[s-1]
+	if s >= Joining && s <= Recovering {
+		return [...]string{"joining", "ready", "draining", "left", "recovering"}[s-1]
 	}
 	return fmt.Sprintf("state(%d)", uint8(s))
 }
@@ -90,7 +91,7 @@ func decodeMeta(b []byte) (meta, error) {
 	m.peerAddr = in.text("peer address", ring.MaxAddrLen)
 	m.apiAddr = in.text("api address", ring.MaxAddrLen)
 	m.ringHash = in.number("ring hash", 1<<64-1)
-	m.state = State(in.number("state", uint64(Left)))
+	m.state = State(in.number("state", uint64(Recovering)))
 	if in.err != nil {
 		return meta{}, fmt.Errorf("%w: node meta of %d bytes: %w", ErrMalformed, len(b), in.err)
 	}
