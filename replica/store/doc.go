@@ -44,6 +44,8 @@
 // 2020). Those two pages are enough, for what they lead to was synced before they
 // were written. So after any failed commit, close and open.
 //
+// A view that is held for long has its price: see [Store.Held].
+//
 // Where space was lacking while pages were written that nothing leads to yet, the
 // commit is rolled back ([ErrFull]) and the store goes on. A disk must write
 // sectors of 512 bytes whole or not at all.

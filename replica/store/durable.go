@@ -82,8 +82,10 @@ func (s *Store) settled(durable int) {
 func (v *View) hold() error {
 	s := v.s
 	s.mu.Lock()
+	s.since[v] = s.commits.Load()
 	for v.tx.ID() > s.standby.durable {
 		if !s.standby.under {
+			delete(s.since, v)
 			s.mu.Unlock()
 			_ = v.rollback()
 			return fmt.Errorf("view on store %s: %w", s.path, ErrFailed)

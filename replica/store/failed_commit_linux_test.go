@@ -125,6 +125,48 @@ func TestACommitThatFailsAcknowledgesNothing(t *testing.T) {
 	}
 }
 
+// Behind a held view the file has no list of free pages to go back to.
+func TestAFullDiskBehindAHeldViewIsStoodToo(t *testing.T) {
+	o := testOptions()
+	o.NoSync = false
+	path := sample(t, 100)
+	s, err := Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c dvv.Clock
+	for i := range uint64(2 * heldLong) {
+		c.AddRange(1, 1, i+1)
+		update(t, s, func(tx *Tx) error { return tx.PutClock(77, c) })
+		if i%16 != 15 {
+			continue
+		}
+		err := commitWatched(t, s, dvv.Clock{}, 1000, func(c call, meta bool) (v verdict) {
+			if c.writes() && !meta {
+				v.errno = syscall.ENOSPC
+			}
+			return v
+		})
+		if !errors.Is(err, ErrFull) || s.Failed() != nil {
+			t.Fatalf("behind a view of %d commits: %v", s.Held(), err)
+		}
+		if got := clockOf(t, s); !got.Equal(c) {
+			t.Fatalf("rolled back it shows %v, want %v", got, c)
+		}
+	}
+	if err := errors.Join(v.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	again := mustOpen(t, path, o)
+	if got := clockOf(t, again); !again.unlisted || !got.Equal(c) || len(again.Damaged()) > 0 {
+		t.Errorf("opened again, unlisted %t, it shows %v", again.unlisted, got)
+	}
+}
+
 // The meta page is in the map before it is durable.
 func TestNoViewShowsACommitBeforeItsLastSync(t *testing.T) {
 	event := dvv.ClockOf(dvv.Dot{Actor: 1, Seq: 1})

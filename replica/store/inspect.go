@@ -40,6 +40,7 @@ const (
 
 	bboltMagic   = 0xED0CDAED
 	bboltVersion = 2
+	noFreelist   = 1<<64 - 1 // in place of the freelist's page
 )
 
 var native = binary.NativeEndian // bbolt writes its structs as they lie in memory
@@ -53,6 +54,7 @@ type inspection struct {
 	previous []byte // the last key met in the bucket
 	damaged  []*DamageError
 	records  int
+	unlisted bool                              // there is no list of free pages: they are those that nothing leads to
 	note     func(b bucket, key, value []byte) // is shown every record
 }
 
@@ -84,6 +86,10 @@ func inspect(f io.ReaderAt, path string, size int64, want identity, note func(b 
 	}
 	if unreadable != nil {
 		return nil, in.refuse("identity", "readable", unreadable)
+	}
+	if freelist == noFreelist {
+		in.unlisted = true
+		return in, nil
 	}
 	if err := in.freelist(freelist); err != nil {
 		return nil, err

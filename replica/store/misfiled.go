@@ -90,9 +90,14 @@ func strayed(b bucket, key, value []byte) []byte {
 	return rightKey(b, key, value)
 }
 
-// recall deletes the records on both sides of t.key that strayed from it. In a
-// store without damage it does nothing.
+// recall deletes what strayed from t.key.
 func (t *Tx) recall(b bucket) error {
+	return t.recallAll(b, func(right []byte) bool { return bytes.Equal(right, t.key) })
+}
+
+// recallAll deletes the records on both sides of t.key that strayed from a key
+// that matches. In a store without damage it does nothing.
+func (t *Tx) recallAll(b bucket, matches func(right []byte) bool) error {
 	if t.s.damage.Load() == 0 {
 		return nil
 	}
@@ -101,21 +106,19 @@ func (t *Tx) recall(b bucket) error {
 	if bytes.Equal(k, t.key) {
 		k, v = c.Next()
 	}
-	err := t.deleteStrayed(b, k, v, t.key)
+	err := t.deleteStrayed(b, k, v, matches)
 	c.Seek(t.key)
 	if k, v = c.Prev(); err == nil {
-		err = t.deleteStrayed(b, k, v, t.key)
+		err = t.deleteStrayed(b, k, v, matches)
 	}
 	return err
 }
 
-// deleteStrayed deletes a record if its right key begins with prefix.
-func (t *Tx) deleteStrayed(b bucket, key, value, prefix []byte) error {
+func (t *Tx) deleteStrayed(b bucket, key, value []byte, matches func(right []byte) bool) error {
 	if key == nil {
 		return nil
 	}
-	right := strayed(b, key, value)
-	if right == nil || !bytes.HasPrefix(right, prefix) {
+	if right := strayed(b, key, value); right == nil || !matches(right) {
 		return nil
 	}
 	key = bytes.Clone(key)

@@ -146,6 +146,7 @@ type plant struct {
 	options  func(*Options)
 	lie      bool // a sync in ten returns and does nothing
 	failures bool // a sync in ten fails; no mistake, the store must stand it
+	held     bool // a view is held all the time; no mistake either
 }
 
 // life is a store that commits on, one event of one set member after the other,
@@ -265,8 +266,22 @@ func (l *life) work(enough *atomic.Bool) {
 			return
 		}
 		l.acked.Store(seen)
-		for commits := 1 + l.dice.IntN(60); commits > 0 && !enough.Load() && s.Failed() == nil; commits-- {
+		commits := 1 + l.dice.IntN(60)
+		var held *View
+		if l.held {
+			commits += 2 * heldLong
+			if held, err = s.View(); err != nil {
+				l.t.Errorf("seed %d: %v", l.seed, err)
+				return
+			}
+		}
+		for ; commits > 0 && !enough.Load() && s.Failed() == nil; commits-- {
 			l.commit(s)
+		}
+		if held != nil {
+			if err := held.Close(); err != nil {
+				l.t.Errorf("seed %d: close view: %v", l.seed, err)
+			}
 		}
 		if err := s.Close(); err != nil {
 			l.t.Errorf("seed %d: close: %v", l.seed, err)
@@ -370,6 +385,7 @@ func TestAPowerCutLosesNothingThatWasAcknowledged(t *testing.T) {
 	}{
 		{"while commits go on", 2000, plant{}},
 		{"while syncs fail and the store is opened again", 1000, plant{failures: true}},
+		{"behind a view that is held", 1500, plant{held: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cuts, phases := 0, map[string]int{}

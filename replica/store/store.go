@@ -46,19 +46,21 @@ const growth = 4 << 20
 // Store is one shard's store, open. Its methods may be called by any goroutine;
 // a View or Tx belongs to one goroutine at a time, and may be handed over.
 type Store struct {
-	path    string
-	actor   dvv.Actor
-	options Options
-	db      *bolt.DB
-	mapped  int // bytes of the map at first
-	file    *os.File
-	found   []*DamageError
-	tallies map[int]tally // guarded by mu; replaced by commits
+	path     string
+	actor    dvv.Actor
+	options  Options
+	db       *bolt.DB
+	mapped   int // bytes of the map at first
+	file     *os.File
+	found    []*DamageError
+	unlisted bool          // the file had no list of its free pages when it was opened
+	tallies  map[int]tally // guarded by mu; replaced by commits
 
 	mu      sync.Mutex
 	synced  *sync.Cond // of mu: a commit is over
 	standby standby
-	failed  error // a commit failed with it
+	since   map[*View]uint64 // commits when each open view was opened
+	failed  error            // a commit failed with it
 	closed  bool
 	views   int
 	begun   bool
@@ -86,7 +88,7 @@ func Open(path string, o Options) (*Store, error) {
 			return nil, fmt.Errorf("create store %s: %w", path, err)
 		}
 	}
-	s := &Store{path: path, actor: newActor(), options: o}
+	s := &Store{path: path, actor: newActor(), options: o, since: map[*View]uint64{}}
 	s.synced = sync.NewCond(&s.mu)
 	if err := s.open(); err != nil {
 		s.release()
@@ -117,7 +119,7 @@ func boltOptions(o Options) *bolt.Options {
 		NoSync:         o.NoSync,
 		FreelistType:   bolt.FreelistMapType,
 		NoStatistics:   true,
-		NoFreelistSync: false, // without it every opening would rebuild the list, in a goroutine whose panics nobody can catch
+		NoFreelistSync: false, // but while a view is held: without it opening rebuilds the list, in a goroutine whose panics nobody can catch
 	}
 }
 
@@ -139,6 +141,7 @@ func (s *Store) open() (err error) {
 	o.InitialMmapSize = s.mapped
 	o.Timeout = lockWait
 	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return s.file, nil }
+	o.NoFreelistSync = s.unlisted // or opening would write
 	s.db, err = bolt.Open(s.path, 0o600, o)
 	if err != nil {
 		return err
@@ -170,7 +173,7 @@ func (s *Store) openFile() (err error) {
 	if err != nil {
 		return err
 	}
-	s.found = in.damaged
+	s.found, s.unlisted = in.damaged, in.unlisted
 	s.damage.Store(uint64(len(in.damaged)))
 	if s.options.NoSync || s.options.noRedo {
 		return nil

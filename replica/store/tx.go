@@ -97,6 +97,7 @@ func (t *Tx) Commit() error {
 
 func (t *Tx) commit() (err error) {
 	defer t.guard.leave(t.guard.enter(), t.s.path, meta, &t.key, &err)
+	t.s.db.NoFreelistSync = t.s.Held() > heldLong
 	if err := t.s.stand(t.tx); err != nil {
 		return err
 	}
@@ -307,7 +308,7 @@ func (t *Tx) Drop(p int) (err error) {
 			return err
 		}
 		t.key = append(t.key[:0], prefix...)
-		if err := t.recall(b); err != nil {
+		if err := t.recallAll(b, func(right []byte) bool { return bytes.HasPrefix(right, prefix) }); err != nil {
 			return err
 		}
 	}

@@ -14,9 +14,10 @@ import (
 // many commits follow. What it returns is copied out of the file.
 //
 // The space of what later commits replace is not used again while a view is
-// open: a view held for a minute costs the file what a minute's commits write. A
-// file that outgrows its map, of 64 GiB where addresses are not limited, waits for
-// all open views; nobody waits for a commit while holding one.
+// open, most of what they write included: a view held for a minute costs the file
+// what a minute's commits write, see [Store.Held]. A file that outgrows its map, of
+// 64 GiB where addresses are not limited, waits for all open views; nobody waits
+// for a commit while holding one.
 type View struct {
 	reader
 	lent bool // by a commit that was under way
@@ -44,6 +45,9 @@ func (v *View) Close() error {
 	if v.tx == nil {
 		return nil
 	}
+	v.s.mu.Lock()
+	delete(v.s.since, v)
+	v.s.mu.Unlock()
 	if v.giveBack() {
 		v.s.dismiss(false, nil)
 		return nil
