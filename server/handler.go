@@ -20,6 +20,8 @@ import (
 type HandlerOptions struct {
 	Metrics      http.Handler          // at /metrics; nil for none
 	Interceptors []connect.Interceptor // around each call of the API
+
+	admission *admission // nil for no bound on requests at a time
 }
 
 // services are the names that health and reflection answer for.
@@ -56,7 +58,12 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 		mux.Handle("/metrics", o.Metrics)
 	}
 	mux.HandleFunc("/", a.welcome)
-	return http.MaxBytesHandler(sized(mux, connect.NewErrorWriter()), maxBody)
+	refusal := connect.NewErrorWriter()
+	bounded := http.MaxBytesHandler(sized(mux, refusal), maxBody)
+	if o.admission != nil {
+		return admitting(bounded, o.admission, refusal)
+	}
+	return bounded
 }
 
 // sized refuses calls that announce a message above [MaxRequest]. Connect would

@@ -25,14 +25,15 @@ import (
 // and counting; what changes rows gathers meanwhile and becomes the next
 // transaction. That is the group commit: nothing ever waits for more to come.
 type loop struct {
-	cfg   loopConfig
-	log   *slog.Logger
-	start time.Time
+	cfg loopConfig
+	log *slog.Logger
 
-	inbox chan input
-	calls chan func()
-	stop  chan struct{}
-	done  chan struct{}
+	frames   chan input // of peers
+	requests chan input // of clients
+	underWay atomic.Int64
+	calls    chan func()
+	stop     chan struct{}
+	done     chan struct{}
 
 	shard   *replica.Shard
 	store   *store.Store
@@ -47,9 +48,11 @@ type loop struct {
 
 	stamp   atomic.Uint64
 	reopens atomic.Uint64
+	expired atomic.Uint64 // forwarded mutations whose time was over when their turn came
 	asides  atomic.Uint64 // damaged files set aside
 	broken  error         // a read found the store failed
 	told    map[string]bool
+	full    bool // the last commit found no space
 	closing bool
 
 	// After a failed commit the store takes no writes for a while, longer each time
@@ -79,9 +82,19 @@ type input struct {
 	seen     crdt.Stamp
 	from     ring.NodeID
 	messages []replica.Message
+	at       time.Duration // of its arrival, by uptime
 }
 
-const inboxLength = 4096
+const (
+	// maxUnderWay bounds the requests that wait for the loop or for an answer of the
+	// shard, those too whose clients have gone. The API admits far fewer.
+	maxUnderWay = 4096
+	// maxFrames that wait for the loop, besides one in the hands of each peer's
+	// reader: a frame may have megabytes, and what does not fit waits at its sender.
+	maxFrames = 8
+	// Inputs taken in one turn.
+	turnFrames, turnRequests = 64, 256
+)
 
 func randomActor() dvv.Actor {
 	var b [8]byte
@@ -97,8 +110,8 @@ func randomActor() dvv.Actor {
 
 func startLoop(cfg loopConfig) (*loop, error) {
 	l := &loop{
-		cfg: cfg, log: cfg.logger, start: time.Now(), ring: cfg.ring,
-		inbox: make(chan input, inboxLength), calls: make(chan func(), 64),
+		cfg: cfg, log: cfg.logger, ring: cfg.ring,
+		frames: make(chan input, maxFrames), requests: make(chan input, maxUnderWay), calls: make(chan func(), 64),
 		stop: make(chan struct{}), done: make(chan struct{}),
 		commits: make(chan *store.Tx), synced: make(chan error, 1),
 		replies: map[uint64]chan<- answer{}, told: map[string]bool{}, alive: map[ring.NodeID]bool{}, links: map[ring.NodeID]bool{},
@@ -118,6 +131,9 @@ func startLoop(cfg loopConfig) (*loop, error) {
 		close(l.commits)
 		syncer.Wait()
 		l.shard.Release()
+		if err := l.saveTrees(); err != nil {
+			l.log.Info("trees not saved: they are built again", "path", cfg.path, "err", err)
+		}
 		if err := l.store.Close(); err != nil {
 			l.log.Error("close store", "path", cfg.path, "err", err)
 		}
@@ -125,9 +141,20 @@ func startLoop(cfg loopConfig) (*loop, error) {
 	return l, nil
 }
 
+// saveTrees is the last transaction of a store that closes in good order.
+func (l *loop) saveTrees() error {
+	tx, err := l.store.Begin()
+	if err != nil {
+		return err
+	}
+	if err := l.shard.SaveTrees(tx); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
 func (l *loop) now() replica.Now {
-	t := time.Now()
-	return replica.Now{Mono: int64(t.Sub(l.start)), Wall: t.UnixMilli()}
+	return replica.Now{Mono: int64(uptime()), Wall: time.Now().UnixMilli()}
 }
 
 func (l *loop) run() {
@@ -154,7 +181,11 @@ func (l *loop) run() {
 		}
 		timer.Reset(max(0, time.Duration(l.shard.NextTick()-l.now().Mono)))
 		select {
-		case in := <-l.inbox:
+		case in := <-l.frames:
+			l.take(in)
+			l.drain()
+		case in := <-l.requests:
+			l.drainFrames()
 			l.take(in)
 			l.drain()
 		case fn := <-l.calls:
@@ -170,7 +201,11 @@ func (l *loop) run() {
 		case <-timer.C:
 		case <-l.resume:
 			l.resume = nil
-			l.shard.SetWritable(l.now(), true)
+			if l.full = l.full && !hasRoom(l.cfg.path); l.full {
+				l.rest()
+			} else {
+				l.shard.SetWritable(l.now(), true)
+			}
 		case <-l.stop:
 			l.stop = nil
 			l.closing = true
@@ -179,11 +214,24 @@ func (l *loop) run() {
 	}
 }
 
-// drain takes what else is waiting, without waiting for it.
+// drain takes what else is waiting, without waiting for it. Peers come first:
+// what they acknowledge and answer ends requests, and makes room for new ones.
 func (l *loop) drain() {
-	for range 256 {
+	l.drainFrames()
+	for range turnRequests {
 		select {
-		case in := <-l.inbox:
+		case in := <-l.requests:
+			l.take(in)
+		default:
+			return
+		}
+	}
+}
+
+func (l *loop) drainFrames() {
+	for range turnFrames {
+		select {
+		case in := <-l.frames:
 			l.take(in)
 		default:
 			return
@@ -195,6 +243,14 @@ func (l *loop) take(in input) {
 	now := l.now()
 	l.shard.Observe(now, in.seen)
 	for _, m := range in.messages {
+		if f, ok := m.(replica.Forward); ok {
+			// What it has left counts from its arrival, and not from its turn.
+			if f.Left -= now.Mono - int64(in.at); f.Left <= 0 {
+				l.expired.Add(1)
+				continue
+			}
+			m = f
+		}
 		l.shard.Receive(now, in.from, m)
 	}
 	if in.reply == nil {
@@ -236,6 +292,7 @@ func (l *loop) flush() {
 		case replica.Reply:
 			if reply := l.replies[o.ID]; reply != nil {
 				delete(l.replies, o.ID)
+				l.underWay.Add(-1)
 				reply <- answer{o.Result, l.shard.Stamp()}
 			}
 		}
@@ -247,14 +304,16 @@ func (l *loop) do(ctx context.Context, r replica.Request, seen crdt.Stamp, deadl
 	fail := func(reason replica.Reason, unknown bool, text string) (replica.Result, crdt.Stamp) {
 		return replica.Result{Failure: &replica.Failure{Reason: reason, Unknown: unknown, Text: text}}, crdt.Stamp(l.stamp.Load())
 	}
-	r.Deadline = int64(deadline.Sub(l.start))
+	r.Deadline = int64(uptime() + time.Until(deadline))
+	if l.underWay.Add(1) > maxUnderWay {
+		l.underWay.Add(-1)
+		return fail(replica.Overloaded, false, fmt.Sprintf("%d requests are under way already; nothing was done", maxUnderWay))
+	}
 	reply := make(chan answer, 1)
 	select {
-	case l.inbox <- input{request: r, reply: reply, seen: seen}:
+	case l.requests <- input{request: r, reply: reply, seen: seen}: // has room for all that are under way
 	case <-l.done:
 		return fail(replica.Internal, false, "the node is shutting down; nothing was done")
-	default:
-		return fail(replica.Overloaded, false, fmt.Sprintf("%d requests are waiting already; nothing was done", cap(l.inbox)))
 	}
 	select {
 	case a := <-reply:
@@ -271,11 +330,11 @@ func (l *loop) do(ctx context.Context, r replica.Request, seen crdt.Stamp, deadl
 	}
 }
 
-// deliver hands over a frame's messages. It blocks while the inbox is full:
-// that is the backpressure a peer feels.
+// deliver hands over a frame's messages. It blocks while others wait: that is the
+// backpressure a peer feels.
 func (l *loop) deliver(from ring.NodeID, seen crdt.Stamp, messages []replica.Message) {
 	select {
-	case l.inbox <- input{from: from, seen: seen, messages: messages}:
+	case l.frames <- input{from: from, seen: seen, messages: messages, at: uptime()}:
 	case <-l.done:
 	}
 }

@@ -138,7 +138,7 @@ func (l *loop) reopen(cause error) {
 	l.flush()
 	l.refuseAll(fmt.Sprintf("the store failed: %v", cause))
 	l.shard.Release()
-	if errors.Is(cause, store.ErrFull) && !errors.Is(cause, store.ErrFailed) {
+	if l.full = errors.Is(cause, store.ErrFull) && !errors.Is(cause, store.ErrFailed); l.full {
 		if err := l.serve(l.store, l.store.Renew()); err == nil {
 			l.rest()
 			return
@@ -157,8 +157,9 @@ func (l *loop) reopen(cause error) {
 		until := time.After(wait)
 		for waiting := true; waiting; {
 			select {
-			case in := <-l.inbox:
+			case in := <-l.requests:
 				l.refuse(in.reply, fmt.Sprintf("the store does not open: %v", err), false)
+			case <-l.frames: // lost, as on the way
 			case fn := <-l.calls:
 				fn()
 			case <-l.stop:
@@ -177,6 +178,20 @@ func (l *loop) rest() {
 	l.pause = min(max(2*l.pause, minPause), maxPause)
 	l.shard.SetWritable(l.now(), false)
 	l.resume = time.After(l.pause)
+}
+
+// room is what must be free before a store that found no space is tried again.
+const room = 1 << 20 // bytes
+
+// hasRoom tries whether there is space again with a file of its own: a commit that
+// fails costs those who wait for it.
+func hasRoom(path string) bool {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".room-*")
+	if err != nil {
+		return false
+	}
+	_, err = f.Write(make([]byte, room))
+	return errors.Join(err, f.Close(), os.Remove(f.Name())) == nil
 }
 
 // tellDamage writes what a shard has to tell of damaged records into the log:
@@ -208,6 +223,7 @@ func (l *loop) refuseAll(why string) {
 
 func (l *loop) refuse(reply chan<- answer, why string, unknown bool) {
 	if reply != nil {
+		l.underWay.Add(-1)
 		text := why + "; nothing was done"
 		if unknown {
 			text = why + "; the outcome is unknown"
