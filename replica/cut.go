@@ -195,8 +195,11 @@ func (s *Shard) sendPage(c *cut) {
 		return
 	}
 	rate := s.cfg.SnapshotRate
-	s.credit = min(s.credit+min(s.now.Mono-s.filled, 1e9)*rate/1e9, int64(s.pageBytes()))
-	s.filled = s.now.Mono
+	// Time that is not worth a byte yet is kept: several cuts that look in turn, each
+	// too soon, would otherwise wait for good.
+	if gain := min(s.now.Mono-s.filled, 1e9) * rate / 1e9; gain > 0 {
+		s.credit, s.filled = min(s.credit+gain, int64(s.pageBytes())), s.now.Mono
+	}
 	if s.credit <= 0 {
 		s.after((-s.credit+1)*1e9/rate+1, func() { s.sendPage(c) })
 		return
