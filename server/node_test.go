@@ -329,13 +329,3 @@ func (c *cluster) indexOf(id ring.NodeID) int {
 	c.t.Fatalf("no node %s", id)
 	return -1
 }
-
-// drainGates lets go what still waits at a gate that stands open.
-func (c *cluster) drainGates(gates []*gate) {
-	for _, g := range gates {
-		for len(g.waiting) > 0 {
-			<-g.waiting
-			g.open <- struct{}{}
-		}
-	}
-}
