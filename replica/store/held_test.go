@@ -13,7 +13,7 @@ func liveRow(seq uint64) crdt.Row {
 
 // A view is held for as long as a snapshot of it takes.
 func TestACommitBehindAHeldViewWritesNoMoreThanOneBefore(t *testing.T) {
-	const members, commits = 500, 4000
+	const members, commits = 500, 1500
 	path := sample(t, members)
 	s, err := Open(path, testOptions())
 	if err != nil {

@@ -385,7 +385,7 @@ func TestAPowerCutLosesNothingThatWasAcknowledged(t *testing.T) {
 	}{
 		{"while commits go on", 2000, plant{}},
 		{"while syncs fail and the store is opened again", 1000, plant{failures: true}},
-		{"behind a view that is held", 1500, plant{held: true}},
+		{"behind a view that is held", 800, plant{held: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			cuts, phases := 0, map[string]int{}
