@@ -38,6 +38,22 @@
 // logical clock it has met, so that of two register writes through one client
 // the second wins, whatever the clocks of the nodes say.
 //
+// # Sessions and staleness
+//
+// A handle reads what was written through it, and what it has read once does not
+// go away again, whichever nodes and replicas answer: each reply brings a token
+// for what it reflects, and the next request carries it. Two handles on one value
+// are two sessions, as two people are; see Session for how to share one, hand it
+// to another process, or do without. A session that cannot be honoured is an
+// error, never an older answer: errors.Is(err, SessionUnmet).
+//
+// Every read says how far behind it may be (Info.Staleness), measured by the
+// nodes without comparing their clocks, and who could not be asked. MaxStaleness
+// makes it a condition:
+//
+//	size, err := cart.With(cartwheel.MaxStaleness(5*time.Second)).Size(ctx)
+//	if errors.Is(err, cartwheel.TooStale) { ... } // a node is away: take an older answer, or none
+//
 // The words are those of DeCandia et al., "Dynamo: Amazon's Highly Available
 // Key-value Store" (SOSP 2007), and of Preguiça et al., "Dotted Version
 // Vectors" (2010).

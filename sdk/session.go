@@ -18,6 +18,9 @@ import (
 // it, and so may others on the same value: see InSession. A session may be used
 // by many goroutines; a call then sees what was written or shown by each call
 // that had ended before it began.
+//
+// What was written with W(1) and lost with the only disk that held it stays in
+// the session, which then cannot be honoured any more: Forget it.
 type Session struct {
 	mu     sync.Mutex
 	tokens []string // which together stand for all that was seen
