@@ -36,6 +36,8 @@ func (l Likeness) Valid() bool { return l > 0 && l < likenessEnd }
 const (
 	maxLooks = 6       // at a pair whose clocks differ, before it has to wait for its next turn
 	maxRoots = 1 << 10 // of one message
+
+	clockBytes = 20 // estimate of a clock on the wire, for each actor
 )
 
 // pair is a partition that this node owns, and another owner of it.
@@ -132,7 +134,7 @@ func (s *Shard) pair(id int, peer ring.NodeID) *pair {
 func (s *Shard) askRoots() {
 	batch := map[ring.NodeID][]TreeRoot{}
 	reach := map[ring.NodeID]bool{}
-	id := s.id()
+	id, size := s.id(), 0
 	for _, p := range s.trees.pairs {
 		if p.ask != 0 && p.until <= s.now.Mono {
 			p.ask = 0
@@ -153,9 +155,10 @@ func (s *Shard) askRoots() {
 			reach[p.peer] = s.usable(p.peer)
 		}
 		if reach[p.peer] {
-			if p.last == ClocksApart {
-				c, _ := s.clockOf(p.partition)
-				e.Clock = c.Clone()
+			if c, _ := s.clockOf(p.partition); p.last == ClocksApart {
+				if size += clockBytes * c.Actors(); size < s.cfg.BatchBytes {
+					e.Clock = c.Clone()
+				}
 			}
 			p.ask, p.print, p.until = id, e.Print, s.now.Mono+4*s.lookEvery()+askPatience
 			batch[p.peer] = append(batch[p.peer], e)
@@ -190,7 +193,7 @@ func (s *Shard) root(id int) (r TreeRoot, ok bool) {
 	}
 	r = TreeRoot{Partition: id, Print: c.Fingerprint()}
 	p := s.parts[id]
-	if p == nil {
+	if p == nil || c.IsEmpty() && !s.stores(id) {
 		return r, true
 	}
 	t := p.wholeTree()
@@ -238,13 +241,17 @@ func (s *Shard) receiveRoots(from ring.NodeID, m TreeRoots) {
 	if s.without(Trees) {
 		return
 	}
-	reply := TreeVerdicts{ID: m.ID}
+	reply, size := TreeVerdicts{ID: m.ID}, 0
 	for i, e := range m.Batch {
 		if !s.valid(e.Partition) || i > 0 && e.Partition <= m.Batch[i-1].Partition {
 			s.Stats.Malformed++ // each entry may be answered by a whole clock: one a partition
 			return
 		}
-		reply.Batch = append(reply.Batch, s.judge(from, e))
+		v := s.judge(from, e)
+		if size += clockBytes * v.Clock.Actors(); size > s.cfg.BatchBytes {
+			v.Found, v.Clock = NotNow, clock{}
+		}
+		reply.Batch = append(reply.Batch, v)
 	}
 	if len(reply.Batch) > 0 {
 		s.send(from, reply)
@@ -255,7 +262,7 @@ func (s *Shard) judge(from ring.NodeID, e TreeRoot) TreeVerdict {
 	v := TreeVerdict{Partition: e.Partition, Found: NotNow}
 	p := s.pair(e.Partition, from)
 	c, err := s.clockOf(e.Partition)
-	if p == nil || err != nil {
+	if p == nil || err != nil || s.parts[e.Partition] != nil && s.parts[e.Partition].promoting() {
 		return v
 	}
 	if c.Fingerprint() != e.Print {

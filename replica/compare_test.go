@@ -127,6 +127,9 @@ func diverged(t *testing.T) *grove {
 		return r
 	})
 	g.spill(1, 0, g.key(0, 0).Member("9"), func(r crdt.Row) crdt.Row { r.Deferred = []dvv.Dot{dot(5, 5)}; return r })
+	for n := range 2 { // what arrived is not deferred, whatever a row says
+		g.spill(n, 0, g.key(0, 0).Member(fmt.Sprint(10+n)), func(r crdt.Row) crdt.Row { r.Deferred = []dvv.Dot{r.Live[0].Dot}; return r })
+	}
 	g.pass(100 * milli)
 	return g
 }
@@ -140,17 +143,17 @@ func TestDifferentRowsUnderOneClockAreAnAlarmAndBothKeepTheUnion(t *testing.T) {
 		t.Fatalf("n0 %s\nn1 %s", g.nodes[0].store.DumpText(0), g.nodes[1].store.DumpText(0))
 	}
 	r := g.nodes[0].shard.Verifying(g.clock())
-	if r.Equal != 1 || r.Differing != 1 || r.Repaired != 3 || len(r.Findings) != 1 || !r.Findings[0].Differed || r.Findings[0].Found != replica.VerifiedEqual {
+	if r.Equal != 1 || r.Differing != 1 || r.Repaired != 4 || len(r.Findings) != 1 || !r.Findings[0].Differed || r.Findings[0].Found != replica.VerifiedEqual {
 		t.Errorf("report %+v", r)
 	}
-	if a, b := g.stats(0), g.stats(1); a.Diverged != 1 || a.RowsRepaired != 3 || b.RowsRepaired != 1 || a.Collisions != 1 {
+	if a, b := g.stats(0), g.stats(1); a.Diverged != 1 || a.RowsRepaired != 4 || b.RowsRepaired != 2 || a.Collisions != 1 {
 		t.Errorf("%d alarms, %d and %d rows repaired, %d collisions", a.Diverged, a.RowsRepaired, b.RowsRepaired, a.Collisions)
 	}
 	v := g.nodes[1].store.View()
 	for _, c := range []struct {
 		member         string
 		live, deferred int
-	}{{"3", 1, 0}, {"8", 2, 0}, {"9", 1, 1}} {
+	}{{"3", 1, 0}, {"8", 2, 0}, {"9", 1, 1}, {"10", 1, 0}, {"11", 1, 0}} {
 		row, err := v.Row(0, g.key(0, 0).Member(c.member))
 		if err != nil || len(row.Live) != c.live || len(row.Deferred) != c.deferred {
 			t.Errorf("member %s is %v, %v", c.member, row, err)
@@ -259,16 +262,53 @@ func TestAVerificationTellsWhoCouldNotBeReachedAndWhoWasBehind(t *testing.T) {
 	}
 }
 
+func TestAVerdictThatCameTwiceCountsOnce(t *testing.T) {
+	g := newGrove(t, 2, 1, only(replica.Trees))
+	g.hear(g.adding(0, dot(7, 1), "milk"), 0, 1)
+	g.lose = func(from, to int, m replica.Message) bool {
+		if _, verdicts := m.(replica.TreeVerdicts); verdicts {
+			g.nodes[to].inbox = append(g.nodes[to].inbox, envelope{from, m})
+		}
+		return false
+	}
+	g.nodes[0].shard.Verify(g.clock())
+	g.take(g.nodes[0])
+	g.settle()
+	if n := g.stats(0).Compared; n != 1 {
+		t.Errorf("one comparison is counted %d times", n)
+	}
+}
+
+func TestRowsListedUnderAnotherClockAreNotTaken(t *testing.T) {
+	g := diverged(t)
+	g.lose = func(from, to int, m replica.Message) bool {
+		apart, ok := m.(replica.RowsApart)
+		if ok && apart.Print != (dvv.Clock{}).Fingerprint() {
+			apart.Print = (dvv.Clock{}).Fingerprint()
+			g.nodes[to].inbox = append(g.nodes[to].inbox, envelope{from, apart})
+			return true
+		}
+		return false
+	}
+	g.nodes[0].shard.Verify(g.clock())
+	g.take(g.nodes[0])
+	g.pass(10 * second)
+	if s := g.stats(0); s.WalksRestarted == 0 || s.RowsRepaired+g.stats(1).RowsRepaired != 0 {
+		t.Errorf("%d walks started over, %d rows repaired", s.WalksRestarted, s.RowsRepaired)
+	}
+}
+
 func TestALostMessageOfAWalkEndsIt(t *testing.T) {
 	for _, kind := range []string{"TreeVerdicts", "TreeBranch", "RowPrints", "RowsApart", "RowsMend"} {
 		g := diverged(t)
 		lost := false
-		g.lose = func(_, _ int, m replica.Message) bool {
+		g.lose = func(from, _ int, m replica.Message) bool {
 			if !lost && strings.HasSuffix(fmt.Sprintf("%T", m), kind) {
 				lost = true
 				return true
 			}
-			return false
+			_, roots := m.(replica.TreeRoots)
+			return roots && from == 1 // all walks are led by n0
 		}
 		g.nodes[0].shard.Verify(g.clock())
 		g.take(g.nodes[0])

@@ -212,12 +212,41 @@ func (g *grove) adding(partition int, d dvv.Dot, member string) replica.Message 
 	}}}}}
 }
 
+// many is that many members, "000000" and so on, in one group.
+func (g *grove) many(partition int, by dvv.Actor, n int) replica.Message {
+	all := crdt.Group{Actor: by, First: 1, Stamp: 1}
+	k := g.key(partition, 0)
+	for i := range n {
+		all.Events = append(all.Events, crdt.Event{Row: k.Member(fmt.Sprintf("%06d", i)), Payload: crdt.Member{Stamp: 1}.Payload()})
+	}
+	return replica.Replicate{Batch: []replica.Shipment{{Partition: partition, Groups: []crdt.Group{all}}}}
+}
+
 // hear gives an event to some nodes.
 func (g *grove) hear(m replica.Message, nodes ...int) {
 	for _, n := range nodes {
 		g.nodes[n].inbox = append(g.nodes[n].inbox, envelope{n, m})
 	}
 	g.settle()
+}
+
+// slowly gives an event to a node whose disk takes its time for it.
+func (g *grove) slowly(n *tree, m replica.Message) {
+	g.t.Helper()
+	n.shard.Receive(g.clock(), "n9", m)
+	tx := n.store.Begin()
+	if err := n.shard.Fill(g.clock(), tx); err != nil {
+		g.t.Fatal(err)
+	}
+	for range 30 {
+		g.now += milli
+		n.shard.Tick(g.clock())
+	}
+	if err := tx.Commit(); err != nil {
+		g.t.Fatal(err)
+	}
+	n.shard.Committed(g.clock(), nil)
+	g.take(n)
 }
 
 // spill writes a row behind the shard's back, which then opens anew.

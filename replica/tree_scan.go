@@ -22,10 +22,9 @@ const (
 
 // treeState is what a shard keeps of trees.
 type treeState struct {
-	scans   []*leafScan
-	next    int  // the partition from which on one is looked for whose tree must grow
-	awake   bool // a slice is on its way
-	waiting bool // it waits for the commit under way
+	scans []*leafScan
+	next  int  // the partition from which on one is looked for whose tree must grow
+	awake bool // a slice is on its way
 
 	pairs  []*pair // of partitions and co-owners, in this order
 	under  uint64  // the ring they were made from

@@ -41,7 +41,7 @@ func TestGoldenVectors(t *testing.T) {
 			tree.Apply(k.Leaf([]byte(row), n), merkle.Sum{}, k.Row([]byte(row)))
 		}
 		line("%5d leaves  %v", n, tree.Root())
-		if n == 2 {
+		if n == 2 || n == 32 {
 			stored, _ := tree.AppendBinary(nil)
 			line("      stored  %x", stored)
 		}
@@ -91,25 +91,39 @@ func TestRowIsSipHash128OfItsAuthors(t *testing.T) {
 }
 
 func TestAStoredTreeComesBack(t *testing.T) {
-	tree := merkle.NewTree(64)
-	for i := range 20 {
-		tree.Set(i*3, key.Row([]byte{byte(i)}))
-	}
-	b, err := tree.AppendBinary([]byte("before"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	back, err := merkle.DecodeTree(b[len("before"):], 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if back.Root() != tree.Root() {
-		t.Errorf("came back as %v, was %v", back, tree)
+	for _, tt := range []struct{ used, bytes int }{{0, 5}, {1, 5 + 18}, {20, 5 + 20*18}, {56, 5 + 56*18}, {57, 5 + 64*16}, {64, 5 + 64*16}} {
+		tree := merkle.NewTree(64)
+		for i := range tt.used {
+			tree.Set(i*3%64, key.Row([]byte{byte(i)}))
+		}
+		b, err := tree.AppendBinary([]byte("before"))
+		if err != nil || len(b) != len("before")+tt.bytes {
+			t.Fatalf("%d leaves in use take %d bytes, want %d: %v", tt.used, len(b)-len("before"), tt.bytes, err)
+		}
+		back, err := merkle.DecodeTree(b[len("before"):], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 64 {
+			if back.Leaf(i) != tree.Leaf(i) {
+				t.Fatalf("leaf %d came back as %v, was %v", i, back.Leaf(i), tree.Leaf(i))
+			}
+		}
+		if back.Root() != tree.Root() {
+			t.Errorf("came back as %v, was %v", back, tree)
+		}
 	}
 }
 
 func TestBytesThatAreNoTreeAreRefused(t *testing.T) {
-	good, _ := merkle.NewTree(4).AppendBinary(nil)
+	full, half := merkle.NewTree(4), merkle.NewTree(4)
+	for i := range 4 {
+		full.Set(i, merkle.Sum{1})
+	}
+	half.Set(1, merkle.Sum{1})
+	half.Set(2, merkle.Sum{2})
+	good, _ := full.AppendBinary(nil)
+	few, _ := half.AppendBinary(nil)
 	with := func(i int, v byte) []byte {
 		b := bytes.Clone(good)
 		b[i] = v
@@ -123,11 +137,17 @@ func TestBytesThatAreNoTreeAreRefused(t *testing.T) {
 	}{
 		{"nothing", nil, 4, "of 4 leaves from 0 bytes: shorter than its header of 5 bytes"},
 		{"half a header", good[:4], 4, "of 4 leaves from 4 bytes: shorter than its header of 5 bytes"},
-		{"another version", with(0, 2), 4, "of 4 leaves from 69 bytes: version 2, this program reads 1"},
+		{"another version", with(0, 3), 4, "of 4 leaves from 69 bytes: version 3, this program reads 1 and 2"},
 		{"another size", good, 8, "of 8 leaves from 69 bytes: it claims 4 leaves"},
 		{"a huge claim", with(1, 0xff), 4, "of 4 leaves from 69 bytes: it claims 4278190084 leaves"},
 		{"one byte missing", good[:68], 4, "of 4 leaves from 68 bytes: want 69 bytes"},
 		{"one byte too many", append(bytes.Clone(good), 0), 4, "of 4 leaves from 70 bytes: want 69 bytes"},
+		{"few leaves in the long form", append(good[:5:5], make([]byte, 64)...), 4, "of 4 leaves from 69 bytes: 0 leaves in use are stored one by one"},
+		{"many leaves in the short form", append([]byte{2}, append(good[1:5:5], make([]byte, 72)...)...), 4, "of 4 leaves from 77 bytes: 72 bytes of leaves in use, 18 each"},
+		{"half a leaf in use", few[:30], 4, "of 4 leaves from 30 bytes: 25 bytes of leaves in use, 18 each"},
+		{"leaves in use out of order", append(few[:5:5], append(bytes.Clone(few[23:]), few[5:23]...)...), 4, "of 4 leaves from 41 bytes: leaf 1 with sum 01000000000000000000000000000000, want one in use from 3 to 3"},
+		{"a leaf in use beyond all", append(few[:5:5], append([]byte{0, 4, 1}, make([]byte, 15)...)...), 4, "of 4 leaves from 23 bytes: leaf 4 with sum 01000000000000000000000000000000, want one in use from 0 to 3"},
+		{"an empty leaf in use", append(few[:5:5], make([]byte, 18)...), 4, "of 4 leaves from 23 bytes: leaf 0 with sum 00000000000000000000000000000000, want one in use from 0 to 3"},
 		{"a size that no tree has", good, 3, "of 3 leaves from 69 bytes: want a power of two from 1 to 65536"},
 	}
 	for _, tt := range tests {
@@ -160,6 +180,10 @@ func FuzzDecodeTree(f *testing.F) {
 		b, _ := merkle.NewTree(n).AppendBinary(nil)
 		f.Add(b, n)
 	}
+	few := merkle.NewTree(16)
+	few.Set(3, merkle.Sum{7})
+	b, _ := few.AppendBinary(nil)
+	f.Add(b, 16)
 	f.Add([]byte{1, 0, 1, 0, 0}, merkle.MaxLeaves)
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff}, -1)
 	f.Fuzz(func(t *testing.T, b []byte, leaves int) {
