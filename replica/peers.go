@@ -79,10 +79,19 @@ func (s *Shard) usable(id ring.NodeID) bool {
 	return id == s.cfg.Self || s.up(id) && s.peers[id].breaker.Allow(s.now.Mono)
 }
 
+const heardLately = int64(200e6) // ns: less than any answer is waited for
+
 // failed notes that a peer left a request unanswered.
+//
+// One that has said something else a moment ago is not dead but busy: under load
+// many requests are late at once, and a cluster that took its members for dead
+// would be busy with their return as well.
 func (s *Shard) failed(id ring.NodeID) {
-	was := s.up(id)
-	s.peer(id).breaker.Failure(s.now.Mono)
+	was, p := s.up(id), s.peer(id)
+	if p.heard && s.now.Mono-p.heardAt < heardLately && p.breaker.State(s.now.Mono) == breaker.Closed {
+		return
+	}
+	p.breaker.Failure(s.now.Mono)
 	if was && !s.up(id) {
 		s.peerLost(id)
 	}

@@ -220,6 +220,9 @@ type peer struct {
 	id      ring.NodeID
 	alive   bool // what gossip says
 	breaker breaker.Breaker
+
+	heard   bool
+	heardAt int64 // when it said anything last
 }
 
 // place is a group's first dot in its partition.
@@ -400,7 +403,9 @@ func (s *Shard) SetRing(now Now, r *ring.Ring) {
 // Receive takes a message of a peer.
 func (s *Shard) Receive(now Now, from ring.NodeID, m Message) {
 	s.now = now
-	s.peer(from).breaker.Success(now.Mono)
+	p := s.peer(from)
+	p.heard, p.heardAt = true, now.Mono
+	p.breaker.Success(now.Mono)
 	switch m := m.(type) {
 	case Replicate:
 		s.receiveReplicate(from, m)
