@@ -28,7 +28,9 @@
 // # The parts
 //
 //	partition.go  rules 1, 2, 4: apply, mint, trim            (one partition, one transaction)
-//	snapshot.go   rule 5: compare, stage, promote, abort
+//	snapshot.go   rule 5: await, compare, stage, abort; staging.go: what lies on disk meanwhile
+//	promote.go    rule 5: joining what was staged, in one commit or in pieces behind a mark
+//	cut.go        the source of snapshots; installing*.go: who pulls them, page by page
 //	mutation.go   what each type's write kills and puts
 //	query.go      rule 6: answers of replicas and their merge
 //	shard.go      the value that a driver feeds
