@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,4 +95,116 @@ func TestALoopWhoseStoreDoesNotOpenAgainStillEnds(t *testing.T) {
 	})
 	<-failed
 	closesInTime(t, l)
+}
+
+func TestRequestsUnderWayAreBoundedAndThoseOfClientsWhoLeftCount(t *testing.T) {
+	l := newTestLoop(t)
+	defer closesInTime(t, l)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	two := replica.Request{Mutation: &replica.Mutation{Key: crdt.Key{Type: crdt.Counter, Bucket: "b", Name: "k"}, Verb: replica.Add, Delta: 1}, W: 2}
+	read := replica.Request{Query: &replica.Query{Key: two.Mutation.Key}, R: 2}
+	l.setPeer("peer", true)
+	l.setLink("peer", true) // and it never answers
+	l.call(func() {})       // that is known
+	deadline := time.Now().Add(time.Minute)
+	for i := range maxUnderWay {
+		if res, _ := l.do(gone, read, 0, deadline); res.Failure == nil || res.Failure.Reason != replica.DeadlinePast {
+			t.Fatalf("request %d: %+v", i, res)
+		}
+	}
+	res, _ := l.do(t.Context(), read, 0, deadline)
+	if res.Failure == nil || res.Failure.Reason != replica.Overloaded || res.Failure.Unknown {
+		t.Errorf("one more than %d: %+v", maxUnderWay, res.Failure)
+	}
+	l.call(func() {
+		if n := len(l.replies) + len(l.requests); n != maxUnderWay || l.underWay.Load() != maxUnderWay {
+			t.Errorf("%d wait, %d are counted, want %d", n, l.underWay.Load(), maxUnderWay)
+		}
+		l.refuseAll("to make room")
+	})
+	l.setPeer("peer", false)
+	if res, _ := l.do(t.Context(), replica.Request{Query: read.Query, R: 1}, 0, deadline); res.Failure != nil {
+		t.Errorf("with room again: %v", res.Failure)
+	}
+}
+
+func TestFramesOfPeersAreTakenBeforeNewRequests(t *testing.T) {
+	l := newTestLoop(t)
+	defer closesInTime(t, l)
+	q := replica.Query{Key: crdt.Key{Type: crdt.Counter, Bucket: "b", Name: "k"}}
+	var outputs []any
+	l.call(func() {
+		for range 10 {
+			l.underWay.Add(1)
+			l.requests <- input{request: replica.Request{Query: &q, R: 1, Deadline: 1 << 62}, reply: make(chan answer, 1)}
+		}
+		for range maxFrames {
+			l.frames <- input{from: "peer", messages: []replica.Message{replica.Asking{ID: 1, Query: q}}}
+		}
+		l.shard.Outputs()
+		l.drain()
+		outputs = l.shard.Outputs()
+		l.refuseAll("the test took their replies")
+	})
+	if len(outputs) != maxFrames+10 {
+		t.Fatalf("%d outputs, want %d", len(outputs), maxFrames+10)
+	}
+	for i, o := range outputs {
+		if _, send := o.(replica.Send); send != (i < maxFrames) {
+			t.Fatalf("output %d is %T", i, o)
+		}
+	}
+}
+
+func TestAForwardThatWaitedForItsTurnHasThatMuchLessTime(t *testing.T) {
+	l := newTestLoop(t)
+	defer closesInTime(t, l)
+	forward := func(left time.Duration) replica.Message {
+		return replica.Forward{ID: 1, Left: int64(left), W: 1, Mutation: replica.Mutation{Key: crdt.Key{Type: crdt.Counter, Bucket: "b", Name: "k"}, Verb: replica.Add, Delta: 1}}
+	}
+	for _, test := range []struct {
+		name    string
+		waited  time.Duration
+		expired uint64
+	}{
+		{"in time", time.Second, 0},
+		{"its time was over while it waited", 3 * time.Second, 1},
+	} {
+		var coordinated, expired uint64
+		l.call(func() {
+			was, wasExpired := l.shard.Totals().Coordinated, l.expired.Load()
+			l.take(input{from: "peer", at: uptime() - test.waited, messages: []replica.Message{forward(2 * time.Second)}})
+			coordinated, expired = l.shard.Totals().Coordinated-was, l.expired.Load()-wasExpired
+		})
+		if expired != test.expired || coordinated != 1-test.expired {
+			t.Errorf("%s: %d coordinated, %d expired", test.name, coordinated, expired)
+		}
+	}
+}
+
+func TestALoopThatIsClosedInGoodOrderSavesItsTrees(t *testing.T) {
+	l := newTestLoop(t)
+	l.deliver("peer", 0, []replica.Message{added(100, 1)})
+	for saved, deadline := false, time.Now().Add(5*time.Second); !saved; {
+		l.call(func() { saved = l.shard.Totals().Applied == 1 && l.shard.Stored() != nil })
+		if time.Now().After(deadline) {
+			t.Fatal("the event is not stored")
+		}
+	}
+	path, options := l.cfg.path, l.cfg.store
+	closesInTime(t, l)
+	s, err := store.Open(path, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	v, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if b, err := v.Tree(0); err != nil || len(b) == 0 {
+		t.Errorf("the tree has %d bytes, %v", len(b), err)
+	}
 }
