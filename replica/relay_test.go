@@ -271,17 +271,28 @@ func (w *relay) alike(nodes ...*post) func() bool {
 	}
 }
 
-// true holds nodes against the oracle, and against what an install may leave.
-func (w *relay) truth(nodes ...*post) {
-	w.t.Helper()
+// wrong holds nodes against the oracle.
+func (w *relay) wrong(nodes ...*post) error {
 	for _, n := range nodes {
 		v := n.store.View()
 		c, _, err := v.Clock(partition)
 		if err := errors.Join(err, truth(w.minted, c).compare(v)); err != nil {
-			w.t.Errorf("%s against the oracle: %v\n%s", n.id, err, n.store.DumpText(partition))
+			return fmt.Errorf("%s against the oracle: %w\n%s", n.id, err, n.store.DumpText(partition))
 		}
+	}
+	return nil
+}
+
+// truth holds nodes against the oracle, and against what an install may leave.
+func (w *relay) truth(nodes ...*post) {
+	w.t.Helper()
+	if err := w.wrong(nodes...); err != nil {
+		w.t.Error(err)
+	}
+	for _, n := range nodes {
+		v := n.store.View()
 		staged := 0
-		err = v.AllStaged(partition, nil, func(_, _ []byte) bool { staged++; return true })
+		err := v.AllStaged(partition, nil, func(_, _ []byte) bool { staged++; return true })
 		_, promoting, err2 := v.Mark(partition)
 		if err := errors.Join(err, err2); err != nil || staged > 0 || promoting {
 			w.t.Errorf("%s: %d records staged, promoting %t, %v", n.id, staged, promoting, err)
@@ -377,6 +388,19 @@ func (a *author) trim(keep int) {
 		err = errors.Join(err, tx.DeleteGroup(partition, &all[i]))
 	}
 	if err := errors.Join(err, tx.Commit()); err != nil {
+		a.w.t.Fatal(err)
+	}
+}
+
+// drop removes single groups from the log.
+func (a *author) drop(groups ...crdt.Group) {
+	tx := a.n.store.Begin()
+	for i := range groups {
+		if err := tx.DeleteGroup(partition, &groups[i]); err != nil {
+			a.w.t.Fatal(err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
 		a.w.t.Fatal(err)
 	}
 }
