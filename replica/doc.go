@@ -40,6 +40,8 @@
 //	forward.go    handing a mutation to its coordinator
 //	read.go       coordinating a merged read; read repair as a nudge
 //	exchange.go   anti-entropy by clocks
+//	tree*.go      the Merkle tree kept with the rows, saved, grown in the background
+//	compare*.go   anti-entropy by trees: roots, the walk down, the union of rows, verify
 //	handoff.go    the one handoff rule
 //	peers.go      who can be reached
 //	timers.go     what happens later
