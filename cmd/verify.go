@@ -109,7 +109,7 @@ func (s *session) atEveryNode(ctx context.Context, db *cartwheel.DB, do func(*ca
 			return fmt.Errorf("node %s: %w", n.ID, err)
 		}
 		err = do(one)
-		one.Close()
+		_ = one.Close()
 		if err != nil {
 			return fmt.Errorf("node %s: %w", n.ID, err)
 		}

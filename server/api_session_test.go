@@ -26,13 +26,10 @@ func TestASessionGrowsByWhatEachCallReadOrWrote(t *testing.T) {
 			n := newSingle(t, 1)
 			c := serve(t, n)
 			fill(t, c)
-			scope, partition := sessionScope(r.op, "42"), n.ring.Partition("carts", "42")
+			scope := sessionScope(r.op, "42")
 			one, three := dvv.Dot{Actor: localActor, Seq: 1}, dvv.Dot{Actor: localActor, Seq: 3}
 			given := []string{must(n.sealer.SealContext(scope, dvv.ClockOf(one))), must(n.sealer.SealContext(scope, dvv.ClockOf(three)))}
-			before, _, err := n.store.View().Clock(partition)
-			if err != nil {
-				t.Fatal(err)
-			}
+			before := n.clockOf(t, "carts", "42")
 			var asked []*dvv.Clock
 			n.before = func(r replica.Request) {
 				session := r.Session
@@ -49,10 +46,7 @@ func TestASessionGrowsByWhatEachCallReadOrWrote(t *testing.T) {
 			if len(asked) == 0 || asked[0] == nil || !asked[0].Equal(want) {
 				t.Errorf("the engine was asked to cover %v, want %v", asked, want)
 			}
-			after, _, err := n.store.View().Clock(partition)
-			if err != nil {
-				t.Fatal(err)
-			}
+			after := n.clockOf(t, "carts", "42")
 			if r.mutation {
 				want.Join(after.Minus(before))
 			} else {
@@ -71,18 +65,55 @@ func TestAWriterReadsItsOwnWritesRemovesIncluded(t *testing.T) {
 	fill(t, c)
 	for _, r := range calls {
 		t.Run(r.op, func(t *testing.T) {
-			before, _, _ := n.store.View().Clock(n.ring.Partition("carts", "42"))
+			before := n.clockOf(t, "carts", "42")
 			info, err := r.call(t.Context(), c, target{bucket: "carts", key: "42", session: &v1.SessionTokens{}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			after, _, _ := n.store.View().Clock(n.ring.Partition("carts", "42"))
+			after := n.clockOf(t, "carts", "42")
 			got := must(n.sealer.OpenContext(sessionScope(r.op, "42"), info.GetSession()))
 			if !got.Covers(after.Minus(before)) || !r.mutation && !got.Equal(after) {
 				t.Errorf("%v was written and the session is %v", after.Minus(before), got)
 			}
 		})
 	}
+}
+
+func TestASessionThatNoStateCoversIsRefusedAndNothingIsWritten(t *testing.T) {
+	n := newSingle(t, 1)
+	c := serve(t, n)
+	fill(t, c)
+	unheard := dvv.ClockOf(dvv.Dot{Actor: foreignActor, Seq: 7})
+	for _, r := range calls {
+		t.Run(r.op, func(t *testing.T) {
+			session := &v1.SessionTokens{Tokens: []string{must(n.sealer.SealContext(sessionScope(r.op, "42"), unheard))}}
+			before := n.clockOf(t, "carts", "42")
+			info, err := r.call(t.Context(), c, target{bucket: "carts", key: "42", session: session})
+			switch r.op {
+			case "set.add", "set.update", "counter.add", "register.set", "blob.put": // which read nothing first
+				if got := must(n.sealer.OpenContext(sessionScope(r.op, "42"), info.GetSession())); err != nil || !got.Covers(unheard) || got.Equal(unheard) {
+					t.Errorf("the session is %v, %v", got, err)
+				}
+				return
+			}
+			refused(t, err, r.op, want{code: connect.CodeUnavailable, reason: v1.ErrorDetail_REASON_SESSION_UNMET, text: "session"})
+			if after := n.clockOf(t, "carts", "42"); !after.Equal(before) {
+				t.Errorf("the clock went from %v to %v", before, after)
+			}
+		})
+	}
+}
+
+// clockOf is what the partition of a key holds.
+func (n *single) clockOf(t testing.TB, bucket, key string) dvv.Clock {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	clock, _, err := n.store.View().Clock(n.ring.Partition(bucket, key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return clock
 }
 
 func TestWithoutASessionNothingIsSealedOrAskedFor(t *testing.T) {
