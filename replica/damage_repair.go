@@ -317,6 +317,10 @@ func (s *Shard) fillRepair(c *commit, r *repair) error {
 		if err != nil {
 			return err
 		}
+		if p.promoting() { // what a snapshot brings this row may have been passed over by now
+			c.then = append(c.then, func(error) { s.fitAgain(r) })
+			return nil
+		}
 		rows, why, err := p.regrow(c.tx, at, r.replies[i])
 		switch {
 		case err != nil:
@@ -357,11 +361,16 @@ func (s *Shard) catchUpForRepair(c *commit, r *repair, i int) {
 			return
 		}
 		s.catchUpFrom(r.pieces[i].partition, r.sources[i], true)
-		s.after(repairAgain, func() {
-			if r.wound.repair == r {
-				s.enqueue(0, func(c *commit) error { return s.fillRepair(c, r) })
-			}
-		})
+		s.fitAgain(r)
+	})
+}
+
+// fitAgain looks a little later whether what was fetched fits by then.
+func (s *Shard) fitAgain(r *repair) {
+	s.after(repairAgain, func() {
+		if r.wound.repair == r {
+			s.enqueue(0, func(c *commit) error { return s.fillRepair(c, r) })
+		}
 	})
 }
 

@@ -310,3 +310,34 @@ func TestAFileIsSetAsideUnderANameThatNobodyHas(t *testing.T) {
 		t.Errorf("without a file: %v", err)
 	}
 }
+
+func TestARecordThatIsDamagedInItsFileIsFetchedFromAPeer(t *testing.T) {
+	c := newTestCluster(t, 3)
+	want := c.stock(10)
+	path := c.storePath(2)
+	c.stop(2)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for at := 0; ; found++ { // in its row, in the log, in pages that are free by now
+		i := bytes.Index(b[at:], []byte("value of k7"))
+		if i < 0 {
+			break
+		}
+		at += i
+		b[at] ^= 4
+		at++
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start(2)
+	c.showsNothingWrong(2, want)
+	c.becomesWhole(2, 0)
+	c.showsNothingWrong(2, want)
+	if s := c.nodes[2].Snapshot().Totals; found == 0 || s.DamagedRows != 1 || s.RepairedRows != 1 || s.WipedPartitions != 0 || len(asides(t, path)) > 0 {
+		t.Errorf("%d places: %+v, set aside: %v", found, s.DamageStats, asides(t, path))
+	}
+}
