@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,6 +47,35 @@ func Plan(before, after *Ring) []Move {
 		}
 	}
 	return moves
+}
+
+// Share is how many partitions a node owns before and after a change.
+type Share struct {
+	Node          NodeID
+	Before, After int
+}
+
+// Shares lists the members of either ring, by id. Nil stands for a ring without
+// members.
+func Shares(before, after *Ring) []Share {
+	var shares []Share
+	for at, r := range [...]*Ring{before, after} {
+		if r == nil {
+			continue
+		}
+		for _, m := range r.members {
+			i, found := slices.BinarySearchFunc(shares, m.ID, func(s Share, id NodeID) int { return cmp.Compare(s.Node, id) })
+			if !found {
+				shares = slices.Insert(shares, i, Share{Node: m.ID})
+			}
+			if owned := len(r.PartitionsOf(m.ID)); at == 0 {
+				shares[i].Before = owned
+			} else {
+				shares[i].After = owned
+			}
+		}
+	}
+	return shares
 }
 
 func (r *Ring) partitions() int {

@@ -22,6 +22,8 @@ type endpoint struct {
 	blob     cartwheelv1connect.BlobServiceClient
 	cluster  cartwheelv1connect.ClusterServiceClient
 
+	membership cartwheelv1connect.MembershipServiceClient
+
 	coolUntil atomic.Int64 // nanoseconds since endpoints.began; 0 for healthy
 }
 
@@ -55,6 +57,8 @@ func newEndpoints(addresses []string, cfg config) (*endpoints, error) {
 			register: cartwheelv1connect.NewRegisterServiceClient(cfg.http, base, limit),
 			blob:     cartwheelv1connect.NewBlobServiceClient(cfg.http, base, limit),
 			cluster:  cartwheelv1connect.NewClusterServiceClient(cfg.http, base, limit),
+
+			membership: cartwheelv1connect.NewMembershipServiceClient(cfg.http, base, limit),
 		})
 	}
 	return es, nil

@@ -35,6 +35,14 @@ type Backend interface {
 	// other owners; Verifying tells how far that is.
 	Verify()
 	Verifying() replica.VerifyReport
+	// PlanChange tells what a change of membership comes to, and changes nothing;
+	// CommitChange signs it off and returns the ring after it, if the ring is still
+	// the one of that hash. Errors: *[ChangeError], *[StalePlanError],
+	// *[RiskyPlanError] without force.
+	PlanChange(c Change) (*Plan, error)
+	CommitChange(c Change, ringHash uint64, force bool) (*ring.Ring, error)
+	// Departures lists nodes that departed and still run, by id.
+	Departures() []Departure
 	// Reachable tells whether the data path accepts messages for a node.
 	Reachable(id ring.NodeID) bool
 }
@@ -45,8 +53,8 @@ const (
 	Joining    = "joining"    // serves, and fetches partitions that it was never ready for
 	Recovering = "recovering" // serves, and catches up
 	Ready      = "ready"      // serves and has caught up
-	Draining   = "draining"   // finishes what it has begun and takes nothing new
-	Left       = "left"       // stopped on purpose
+	Draining   = "draining"   // finishes what it has begun, or hands off what it stores, and takes nothing new
+	Left       = "left"       // stopped on purpose, or departed with nothing left to hand off
 )
 
 // NodeStatus is what a node says of itself.

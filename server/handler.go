@@ -31,9 +31,10 @@ var services = []string{
 	cartwheelv1connect.RegisterServiceName,
 	cartwheelv1connect.BlobServiceName,
 	cartwheelv1connect.ClusterServiceName,
+	cartwheelv1connect.MembershipServiceName,
 }
 
-// Handler serves the client API of a node: the five services by the Connect,
+// Handler serves the client API of a node: its services by the Connect,
 // gRPC and gRPC-Web protocols, gRPC health and reflection, metrics, and a page
 // that says what this is. Requests are bounded by [MaxRequest]. The owner of the
 // http.Server decides on protocols; gRPC needs HTTP/2.
@@ -50,6 +51,7 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 	mux.Handle(cartwheelv1connect.NewRegisterServiceHandler(registerService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewBlobServiceHandler(blobService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewClusterServiceHandler(clusterService{a}, options...))
+	mux.Handle(cartwheelv1connect.NewMembershipServiceHandler(membershipService{a}, options...))
 	mux.Handle(grpchealth.NewHandler(health{b}, bounds...))
 	reflector := grpcreflect.NewStaticReflector(append([]string{grpchealth.HealthV1ServiceName}, services...)...)
 	mux.Handle(grpcreflect.NewHandlerV1(reflector, bounds...))
@@ -108,7 +110,7 @@ func (h health) Check(_ context.Context, req *grpchealth.CheckRequest) (*grpchea
 		return nil, connect.NewError(connect.CodeNotFound, errors.New("unknown service "+req.Service))
 	}
 	switch h.backend.Snapshot().State {
-	case Starting, Draining:
+	case Starting, Draining, Left:
 		return &grpchealth.CheckResponse{Status: grpchealth.StatusNotServing}, nil
 	}
 	return &grpchealth.CheckResponse{Status: grpchealth.StatusServing}, nil

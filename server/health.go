@@ -51,7 +51,7 @@ func owned(s replica.State) bool {
 // or out.
 func (s *summary) state(now string) string {
 	switch {
-	case now == Starting || now == Draining:
+	case now == Starting || now == Draining || now == Left:
 		return now
 	case s.states[replica.Joining] > 0:
 		return Joining

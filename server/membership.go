@@ -57,26 +57,36 @@ func (n *Node) signOn() error {
 		Kind: ring.Joined, Node: n.id, PeerAddr: n.links.Addr(), APIAddr: n.apiAt.Addr().String(),
 		Zone: n.cfg.Zone, Weight: max(1, n.cfg.Weight),
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if m, member := n.Ring().Node(n.id); member && m.PeerAddr == fact.PeerAddr && m.APIAddr == fact.APIAddr && m.Zone == fact.Zone && m.Weight == fact.Weight {
 		n.setRing(n.Ring())
 		return nil
 	}
-	for _, m := range n.Ring().Departed() {
-		if m.ID == n.id {
-			return fmt.Errorf("node %s left this cluster; a node that left never comes back: start it with an empty data directory", n.id)
-		}
+	if n.Ring().HasDeparted(n.id) {
+		return n.carryOnLeaving()
 	}
-	n.mu.Lock()
 	fact.Number = n.facts.Next()
-	n.mu.Unlock()
 	var one ring.Facts
 	if _, err := one.Add(fact); err != nil {
 		return fmt.Errorf("sign on: %w", err)
 	}
-	if err := n.merge(one); err != nil {
+	if err := n.mergeLocked(one); err != nil {
 		return err
 	}
 	n.talk.Load().AddFacts(one)
+	return nil
+}
+
+// carryOnLeaving starts a node that departed and was stopped before it had handed
+// everything off. One that has nothing left does not start.
+func (n *Node) carryOnLeaving() error {
+	var stored []int
+	n.loop.call(func() { stored = n.loop.shard.Stored() })
+	if len(stored) == 0 {
+		return &DepartedError{n.id, n.cfg.Data}
+	}
+	n.setRing(n.Ring())
 	return nil
 }
 
@@ -91,6 +101,10 @@ func (n *Node) learn(facts ring.Facts) {
 func (n *Node) merge(facts ring.Facts) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.mergeLocked(facts)
+}
+
+func (n *Node) mergeLocked(facts ring.Facts) error {
 	next := n.facts.Clone()
 	if !next.Merge(facts) {
 		return nil
@@ -136,25 +150,46 @@ func (n *Node) whereToAsk() []string {
 	return seeds
 }
 
+// setRing moves to a ring. It is called under the lock of the facts.
 func (n *Node) setRing(r *ring.Ring) {
 	n.ring.Store(r)
 	n.loop.setRing(r)
-	peers := map[ring.NodeID]string{}
+	n.setPeers()
+	// A node that departed says so at once: nobody shall turn to it any more.
+	if now := n.state.Load(); r.HasDeparted(n.id) && gossip.State(now) != gossip.Left {
+		n.state.CompareAndSwap(now, int32(gossip.Draining))
+	}
+	if talk := n.talk.Load(); talk != nil {
+		talk.SetMeta(r.Hash(), gossip.State(n.state.Load()))
+	}
+}
+
+// setPeers holds links to all members, and to nodes that departed for as long as
+// they run: what they hand off is acknowledged, and asked for, over these links.
+func (n *Node) setPeers() {
+	r, peers := n.Ring(), map[ring.NodeID]string{}
 	for _, m := range r.Members() {
 		if m.ID != n.id {
 			peers[m.ID] = m.PeerAddr
 		}
 	}
-	n.links.SetPeers(peers)
 	if talk := n.talk.Load(); talk != nil {
-		talk.SetMeta(r.Hash(), gossip.State(n.state.Load()))
+		for _, p := range talk.Peers() {
+			if p.Up && r.HasDeparted(p.ID) {
+				peers[p.ID] = p.PeerAddr // of now: nobody says anything more of it in facts
+			}
+		}
 	}
+	n.links.SetPeers(peers)
 }
 
 func (n *Node) onPeer(id ring.NodeID, p gossip.Peer, up bool) {
 	n.loop.setPeer(id, up && p.State != gossip.Left && p.State != gossip.Draining)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.Ring().HasDeparted(id) {
+		n.setPeers()
+	}
 	// Where members gossip is worth keeping: it is how a restarted node finds them.
 	if err := writeFacts(n.cfg.Data, known{n.facts, n.whereToAsk()}); err != nil {
 		n.log.Error("gossip addresses could not be kept", "err", err)

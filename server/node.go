@@ -193,10 +193,12 @@ func (n *Node) serveAPI() {
 // Close drains and stops: the node says goodbye, finishes what clients wait
 // for, and closes its store. It takes at most as long as ctx allows.
 func (n *Node) Close(ctx context.Context) error {
-	n.state.Store(int32(gossip.Draining))
 	n.drain.Do(func() { close(n.draining) })
 	<-n.watched
-	n.talk.Load().SetMeta(n.Ring().Hash(), gossip.Draining)
+	if gossip.State(n.state.Load()) != gossip.Left {
+		n.state.Store(int32(gossip.Draining))
+		n.talk.Load().SetMeta(n.Ring().Hash(), gossip.Draining)
+	}
 	err := n.api.Shutdown(ctx)
 	if err != nil {
 		err = errors.Join(fmt.Errorf("drain the client API: %w", err), n.api.Close())

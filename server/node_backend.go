@@ -124,7 +124,9 @@ func (n *Node) ForceReady(partitions []int) (forced []int) {
 			}
 		}
 	})
-	n.log.Warn("an operator made partitions ready that have not caught up", "partitions", forced)
+	if len(forced) > 0 {
+		n.log.Warn("an operator made partitions ready that have not caught up", "partitions", forced)
+	}
 	return forced
 }
 
@@ -155,19 +157,18 @@ const (
 	watchReady   = time.Second
 )
 
-// watch keeps the node's state at that of its partitions until it drains.
+// watch keeps the node's state at that of its partitions until it is told to stop.
 func (n *Node) watch() {
 	defer close(n.watched)
 	for {
-		sum := summarize(n.Health())
 		now := gossip.State(n.state.Load())
-		if now == gossip.Draining {
-			return
-		}
-		next := gossipStates[sum.state(apiState(now))]
+		next := n.stateOfPartitions(now)
 		if next != now && n.state.CompareAndSwap(int32(now), int32(next)) {
 			n.talk.Load().SetMeta(n.Ring().Hash(), next)
 			n.log.Info("state", "was", now, "is", next)
+			if next == gossip.Left {
+				n.log.Warn("this node left the cluster, and everything it stored is handed off: its process may be stopped, its data deleted")
+			}
 		}
 		pause := watchReady
 		if next != gossip.Ready {
@@ -179,6 +180,22 @@ func (n *Node) watch() {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// stateOfPartitions tells how far the node is: with what it owns, or with leaving.
+func (n *Node) stateOfPartitions(now gossip.State) gossip.State {
+	var departed, drained bool
+	n.loop.call(func() { departed, drained = n.loop.ring.HasDeparted(n.id), n.loop.shard.Drained() })
+	switch {
+	case drained:
+		return gossip.Left
+	case departed:
+		return gossip.Draining
+	case now == gossip.Draining:
+		return now // the loop has not heard of its leaving yet
+	}
+	sum := summarize(n.Health())
+	return gossipStates[sum.state(apiState(now))]
 }
 
 var gossipStates = map[string]gossip.State{Joining: gossip.Joining, Recovering: gossip.Recovering, Ready: gossip.Ready}
