@@ -18,6 +18,12 @@ func ReadHeader(b []byte) (*Install, error) {
 	return in, in.readHeader(b)
 }
 
+// At lets a promotion stand at a step and a place within it.
+func (in *Install) At(s int, at []byte) *Install {
+	in.step, in.at = step(s), at
+	return in
+}
+
 // IgnoreKeys makes an install compare leaves only and overlook clears that one
 // side alone has deferred.
 func (in *Install) IgnoreKeys() { in.keys = map[crdt.Key]bool{} }
