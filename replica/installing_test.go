@@ -105,7 +105,7 @@ func TestMessagesOfASnapshotMayBeLostAndRepeated(t *testing.T) {
 	first, other, _ := w.apart(60)
 	lost := map[string]bool{}
 	w.pass = func(from, to *post, m replica.Message) int {
-		what := ""
+		var what string
 		switch m := m.(type) {
 		case replica.CutOpen, replica.CutHead, replica.CutDone:
 			what = fmt.Sprintf("%s %T", from.id, m)
