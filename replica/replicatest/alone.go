@@ -33,7 +33,7 @@ func (o *Options) flags() string {
 func (p *profile) weatherAlone(m replica.Mechanism) {
 	p.fair()
 	p.nodes, p.newcomer, p.leaver, p.fifo = 3, false, false, true
-	p.logCap, p.batchBytes, p.verify = 8<<20, 2<<20, 2*second
+	p.logCap, p.batchBytes, p.verify = largeLog, 2<<20, 2*second
 	switch m {
 	case replica.Handoff: // somebody must stand in
 		p.nodes = 5

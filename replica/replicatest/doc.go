@@ -18,7 +18,12 @@
 //
 //	go test ./replica/replicatest -run TestSimulation -seed 42 -seeds 1 -v
 //
-// and with -story all that happens is told.
+// and with -story all that happens is told. The other ways to run a seed are
+// -freeze (liveness) and -alone handoff, logs, snapshots, trees or reads.
+//
+// The weather of a seed also sets how soon logs are cut, retries forgotten, trees
+// compared and snapshots promoted in pieces, and how many hours the nodes' clocks
+// are apart, so that each mechanism is used within the half minute of a seed.
 //
 // # The checkers
 //
@@ -28,7 +33,14 @@
 //
 //	registry.go          no dot is minted twice; the fold
 //	folded_rows.go       stores are the fold of their clocks; owners are equal bytes at quiet
-//	durable_acks.go      nothing is acknowledged before it is durable, and at W nodes
+//	first_durable.go     the books: who holds what, and since when
+//	durable_acks.go      nothing is acknowledged before it is durable, and at W nodes;
+//	                     nothing leaves a log before all owners had it durable
+//	bounded_staleness.go a bound of staleness is never below the truth; sessions and
+//	                     max_staleness are honoured, or the read fails and says so
+//	ready_owners.go      who becomes ready has what each member it reaches held before
+//	promised_writes.go   what W=2 owners held when the client was told is in every read
+//	                     at R=2 that is not degraded, through kills and lost disks
 //	fresh_reads.go       a read at R misses nothing that R owners had to know
 //	observed_kills.go    nobody kills what was not shown; what was removed stays away;
 //	                     nothing acknowledged is lost; "nothing was done" is true
@@ -38,8 +50,17 @@
 // The promise speaks of writes with surviving copies: a disk is lost only when
 // everything acknowledged has a copy elsewhere.
 //
+// At quiet every owner is ready, logs are empty, closed windows forgotten, trees
+// equal and the sums of the rows (folded_rows.go). Two more plays end there too:
+// alone.go, where one way of repair must suffice and be the one that was used, and
+// frozen_rest.go, where a core serves its keys within five seconds while the rest
+// is dead, stopped or cut off.
+//
 // A checker that never fails proves nothing: planted_test.go plants mistakes in
-// what surrounds the shards, and each must be found.
+// what surrounds the shards, and mutants_test.go those of one line that package
+// replica lists in its own code. Each must be found:
+//
+//	go test -tags mutants ./replica/replicatest -run TestEveryMutantIsFound
 //
 // # The store
 //

@@ -3,6 +3,7 @@ package replicatest
 import (
 	"slices"
 
+	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
 )
@@ -72,4 +73,19 @@ func (r *opRecord) kills(d dvv.Dot) bool {
 		}
 	}
 	return false
+}
+
+// checkTrimmed: a group leaves a log that is far from full only when every owner
+// has had it durable.
+func (n *node) checkTrimmed(p int, g *crdt.Group) {
+	k := n.w.memory.parts[p].groups[g.Dot(0)]
+	if n.w.profile.logCap < largeLog || k == nil {
+		return
+	}
+	n.w.report.Checked.Trimmed++
+	for _, id := range n.ring.Owners(p) {
+		if k.held>>n.w.index(id)&1 == 0 {
+			n.w.fail("%v takes %s out of its log of partition %d, and %v, an owner, never had it durable", n.id, brief(&k.group), p, id)
+		}
+	}
 }

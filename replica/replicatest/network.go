@@ -88,7 +88,7 @@ func (w *World) arrive(e envelope) {
 	if n.postponed(func() { w.arrive(e) }) {
 		return
 	}
-	if sum := checksum(e.message); sum != e.sum {
+	if sum := w.trace.checksum(e.message); sum != e.sum {
 		w.fail("a message of %v to %v was changed after it was sent: %s", nodeID(e.from), n.id, describe(e.message))
 		return
 	}

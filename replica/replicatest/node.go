@@ -181,7 +181,7 @@ func (n *node) settle() {
 func (n *node) send(o replica.Send) {
 	w := n.w
 	n.checkSend(o)
-	w.post(envelope{n.at, w.index(o.To), n.shard.Stamp(), o.Message, checksum(o.Message)})
+	w.post(envelope{n.at, w.index(o.To), n.shard.Stamp(), o.Message, w.trace.checksum(o.Message)})
 }
 
 func (n *node) reply(o replica.Reply) {
@@ -408,6 +408,11 @@ func (s spy) PutGroup(p int, g *crdt.Group) error {
 	s.n.w.memory.see(s.n, p, g)
 	s.n.logged++
 	return s.MemTx.PutGroup(p, g)
+}
+
+func (s spy) DeleteGroup(p int, g *crdt.Group) error {
+	s.n.checkTrimmed(p, g)
+	return s.MemTx.DeleteGroup(p, g)
 }
 
 func (s spy) PutClock(p int, c dvv.Clock) error {

@@ -70,7 +70,7 @@ func (t forgetfulLog) PutGroup(p int, g *crdt.Group) error {
 	if err := t.Tx.PutGroup(p, g); err != nil || g.First%7 != 0 {
 		return err
 	}
-	return t.DeleteGroup(p, g)
+	return t.Tx.(spy).MemTx.DeleteGroup(p, g) // behind the checkers' back
 }
 
 // forgetfulStage loses every other record of a snapshot on its way in.

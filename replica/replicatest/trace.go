@@ -39,10 +39,11 @@ var kindWords = [...]string{
 
 // trace keeps a hash of everything that happened, and the last of it in full.
 type trace struct {
-	hash uint64
-	ring [1 << 14]entry
-	next int
-	buf  []byte
+	hash  uint64
+	ring  [1 << 14]entry
+	next  int
+	buf   []byte
+	bytes []byte // of a message, while it is summed up
 }
 
 type entry struct {
@@ -241,8 +242,9 @@ func outcome(r replica.Result) string {
 
 // checksum is a hash of all that a message says. It is taken when a message is
 // sent and when it arrives: what was handed out is never changed.
-func checksum(m replica.Message) uint64 {
-	var b []byte
+func (t *trace) checksum(m replica.Message) uint64 {
+	b := t.bytes[:0]
+	defer func() { t.bytes = b }()
 	num := func(v ...uint64) {
 		for _, v := range v {
 			b = binary.AppendUvarint(b, v)

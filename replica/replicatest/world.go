@@ -68,6 +68,7 @@ type Tally struct {
 // anything holds nothing.
 type Checked struct {
 	FreshReads     int // reads that had something they could not miss
+	Trimmed        int // groups that left logs far from full
 	Batches        int // commits of more groups than one
 	Barriers       int // owners that became ready
 	Promised       int // reads that had to show what an earlier client was told
@@ -87,6 +88,7 @@ type Checked struct {
 	Blind          int // of them, without a context
 	Resets         int
 	Counters       int // exact ones with increments
+	Excused        int // counters that may have counted twice, as was said
 	Doubtful       int // increments of unknown outcome that were in a counter
 	Overwrites     int // acknowledged writes whose client had seen an earlier one
 	Siblings       int // blobs with more values than one
@@ -191,7 +193,7 @@ func newProfile(r *rand.Rand) profile {
 		patience:     pick(r, 300*ms, 2*second),
 		trim:         pick(r, 300*ms, 2*second),
 		verify:       pick(r, 2*second, 10*second, hour),
-		logCap:       pick(r, int64(1), 4<<10, 8<<20, 8<<20),
+		logCap:       pick(r, int64(1), 4<<10, largeLog, largeLog),
 		opCap:        pick(r, int64(1)<<18, 1<<18, 20),
 		snapshotRate: pick(r, int64(64)<<10, 32<<20),
 		largeRows:    pick(r, 1, 4<<10),
@@ -221,6 +223,9 @@ func (p *profile) clocks(r *rand.Rand) {
 		p.skew, p.maxSkew, p.opWindow = 3*3600_000, 10*3600_000, 10*3600_000
 	}
 }
+
+// largeLog is never full.
+const largeLog = 8 << 20
 
 // longWindow divides the windows, in ms: operations under a shorter one are
 // forgotten before a seed is over.
@@ -263,11 +268,11 @@ func Run(o Options) (*Report, error) {
 		w.loop(func() bool { return w.running == 0 && w.faults.done() })
 		w.calm()
 	}
-	for _, n := range w.nodes {
-		n.collect()
-	}
 	if w.err == nil {
 		w.checkAtQuiet()
+	}
+	for _, n := range w.nodes {
+		n.collect()
 	}
 	w.report.Hash, w.report.Events, w.report.Virtual = w.trace.hash, w.fired, w.now
 	if w.err != nil {
