@@ -224,38 +224,6 @@ func yes(b bool) string {
 	return "no"
 }
 
-type membersAnswer struct {
-	Nodes []nodeAnswer `json:"nodes"`
-}
-
-func newMembersCommand(s *session) *cobra.Command {
-	c := &cobra.Command{
-		Use:     "members",
-		Short:   "List the nodes",
-		Example: `  cartwheel members`,
-		Args:    takes("", 0, 0),
-	}
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		db, err := s.open(c.Context())
-		if err != nil {
-			return err
-		}
-		defer db.Close()
-		nodes, err := db.Cluster().Members(c.Context())
-		if err != nil {
-			return err
-		}
-		object := membersAnswer{[]nodeAnswer{}}
-		rows := [][]string{{"NODE", "STATE", "ZONE", "WEIGHT", "API", "PEER"}}
-		for _, n := range nodes {
-			object.Nodes = append(object.Nodes, asNode(n))
-			rows = append(rows, []string{n.ID, n.State, cmp.Or(n.Zone, "-"), strconv.Itoa(n.Weight), cmp.Or(n.APIAddress, "-"), cmp.Or(n.PeerAddress, "-")})
-		}
-		return s.answer(c, object, func(w io.Writer) error { return table(w, rows...) })
-	}
-	return c
-}
-
 type ringAnswer struct {
 	RingHash   string            `json:"ring_hash"`
 	Nodes      []shareAnswer     `json:"nodes"`

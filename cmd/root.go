@@ -67,8 +67,8 @@ Exit codes:
      enough; worth trying again
   5  outcome unknown: the mutation may have taken effect; try again with
      --operation ID of the message, and it takes effect once
-  6  refused: the cluster said no (name, size, context, cursor, overflow) and
-     would say so again`
+  6  refused: the cluster said no (name, size, context, cursor, overflow, plan)
+     and would say so again`
 
 const (
 	groupValues  = "values"

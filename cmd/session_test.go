@@ -80,7 +80,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`127\.0\.0\.1:[1-9][0-9]*`), "<address>"},
 	{regexp.MustCompile(`("context":|"next":|--cursor )"?[\w-]{20,}"?`), "$1<token>"},
 	{regexp.MustCompile(`"(stamp|server_time|uptime_ms|version|commit|go|platform)":("[^"]*"|\d+)`), `"$1":<$1>`},
-	{regexp.MustCompile(`("ring_hash":"|ring +)[0-9a-f]{16}`), "$1<hash>"},
+	{regexp.MustCompile(`("ring_hash":"|ring +(?:is )?)[0-9a-f]{16}`), "$1<hash>"},
 	{regexp.MustCompile(`up \d+s, version \S+`), "up <time>, version <version>"},
 	{regexp.MustCompile(`tried \d+ times`), "tried <n> times"},
 	{regexp.MustCompile(`"attempts":([2-9]|\d\d+)`), `"attempts":<n>`},
