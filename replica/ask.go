@@ -90,6 +90,10 @@ func (s *Shard) answer(m Asking) Answered {
 		}
 		out.Ready, out.Staleness = s.isReady(p), s.staleness(p)
 	}
+	if p := s.parts[m.Partition]; p != nil && p.promoting() {
+		out.Failed = true // rows and clock do not fit
+		return out
+	}
 	err := s.cfg.Read(func(v View) (err error) {
 		out.Answer, err = Ask(v, m.Partition, m.Query)
 		return err

@@ -59,12 +59,28 @@ func TestACrashAtAnyCommitOfASnapshotLosesNothing(t *testing.T) {
 func TestAPartitionThatIsPromotedInPiecesIsNoSourceAndTakesNothing(t *testing.T) {
 	w := newRelay(t, func(c *replica.Config) { c.BatchBytes = 2 << 10 })
 	first, other, groups := w.apart(60)
-	asked, spoken := 0, []string{}
+	asked, refused, spoken := 0, 0, []string{}
 	stranger := ring.NodeID("stranger")
 	w.heard = func(n *post, s replica.Send) {
-		if h, head := s.Message.(replica.CutHead); n == other && s.To == stranger && (!head || h.Cut != 0) {
-			spoken = append(spoken, fmt.Sprintf("%T", s.Message))
+		if n != other || s.To != stranger {
+			return
 		}
+		switch m := s.Message.(type) {
+		case replica.CutHead:
+			if m.Cut == 0 {
+				return
+			}
+		case replica.Answered:
+			if m.Failed {
+				return
+			}
+		case replica.Forwarded:
+			if f := m.Result.Failure; f != nil && f.Reason == replica.Internal && !f.Unknown {
+				refused++
+				return
+			}
+		}
+		spoken = append(spoken, fmt.Sprintf("%T", s.Message))
 	}
 	var late []crdt.Group
 	w.done = func(n *post) {
@@ -77,6 +93,8 @@ func TestAPartitionThatIsPromotedInPiecesIsNoSourceAndTakesNothing(t *testing.T)
 			replica.CatchUp{Partition: partition}, replica.Offer{Partition: partition, Ring: w.ring.Hash()}, replica.CutOpen{ID: 7, Partition: partition},
 			replica.Replicate{Batch: []replica.Shipment{{Partition: partition, Groups: append(late, groups[10])}}},
 			replica.Events{Partition: partition, Groups: late},
+			replica.Asking{ID: 7, Partition: partition, Query: replica.Query{Key: w.key(crdt.Set, 0), Fields: []string{"mine"}}},
+			replica.Forward{ID: uint64(asked), W: 1, Left: second, Mutation: *w.add(w.key(crdt.Set, 0), "forwarded")},
 		} {
 			n.shard.Receive(w.clock(), stranger, m)
 			w.take(n)
@@ -90,8 +108,8 @@ func TestAPartitionThatIsPromotedInPiecesIsNoSourceAndTakesNothing(t *testing.T)
 	late = c.write(w.remove(w.key(crdt.Set, 0), "member 000003"), w.add(w.key(crdt.Set, 0), "late"))
 	w.open(first, other)
 	w.until("promoted", 30*second, func() bool { return other.shard.Totals().Promoted == 1 })
-	if asked < 3 || len(spoken) > 0 {
-		t.Errorf("asked %d times between the pieces, and it answered %v", asked, spoken)
+	if asked < 3 || refused != asked || len(spoken) > 0 {
+		t.Errorf("asked %d times between the pieces, it refused %d writes, and answered %v", asked, refused, spoken)
 	}
 	if err := other.store.View().Log(partition, other.clockOf(), func(g crdt.Group, _ int) bool {
 		if g.Actor == late[0].Actor {

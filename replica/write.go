@@ -106,6 +106,10 @@ func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
 	if err != nil {
 		return err
 	}
+	if p.promoting() {
+		s.finish(w, &Failure{Reason: Internal, Text: fmt.Sprintf("%v: %v is joining a snapshot of partition %d; nothing was done", &w.m, s.cfg.Self, w.part)})
+		return nil
+	}
 	group, again, err := s.mintOnce(c, p, w, seen)
 	if err != nil || w.finished {
 		return err
