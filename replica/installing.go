@@ -127,7 +127,8 @@ func (s *Shard) startInstall(partition int, from ring.NodeID) {
 		return
 	}
 	if in := p.install; in != nil {
-		if in.from == from || in.tries < impatient || in.phase > pulling {
+		// A source that is gone is not waited for when another one offers itself.
+		if in.from == from || in.tries < impatient && s.up(in.from) || in.phase > pulling {
 			return
 		}
 		s.giveUp(in, false)
