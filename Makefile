@@ -12,10 +12,10 @@ PROTO   := sdk/proto
 BUF_READY := $(PROTO)/node_modules/.package-lock.json
 
 # Seeds of the cluster simulation, and the first of them.
-SEEDS ?= 1000
+SEEDS ?= 3000
 SEED  ?= 1
 
-STAGES := generate-check format-check vet lint race simulation retail
+STAGES := generate-check format-check vet lint race simulation mutants retail
 
 # A stage says what it is in the words of its help line.
 say = @printf '\n== %s: %s\n' '$@' "$$(sed -n 's/^$@:.*\#\# //p' Makefile)"
@@ -83,9 +83,14 @@ race: ## every test under the race detector
 	@env -u RETAIL -u GROCERIES $(GO) test -race -timeout 8m ./...
 
 .PHONY: simulation
-simulation: ## simulated clusters with faults: SEEDS of them (1000), from SEED (1)
+simulation: ## simulated clusters with faults: SEEDS of them (3000), from SEED (1)
 	$(say)
-	@$(GO) test -count=1 -timeout 6m ./replica/replicatest -seeds $(SEEDS) -seed $(SEED)
+	@$(GO) test -count=1 -timeout 15m ./replica/replicatest -seeds $(SEEDS) -seed $(SEED)
+
+.PHONY: mutants
+mutants: ## each mistake that can be planted in package replica is found by the simulation's checkers
+	$(say)
+	@$(GO) test -count=1 -timeout 15m -tags mutants ./replica ./replica/replicatest -run 'Mutant|LeftOut|NothingIsFound|OrderOfArrivalIsAnAlarm'
 
 .PHONY: retail
 retail: ## real orders through three real processes, one of them killed
