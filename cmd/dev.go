@@ -87,27 +87,35 @@ func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
 			Cluster: cluster, Data: cfg.dir(i),
 			API: at(devAPI), Peer: at(devPeer), Gossip: at(devGossip), Logger: logger,
 		}
-		if i > 0 {
+		if len(nodes) > 0 {
 			c.Join = []string{nodes[0].GossipAddr()}
 		}
 		n, err := server.Start(ctx, c)
+		var departed *server.DepartedError
+		if errors.As(err, &departed) {
+			fmt.Fprintf(out, "n%d  %s  left this cluster and is not started\n", i+1, departed.Node)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("node n%d: %w", i+1, err)
 		}
 		nodes, addrs = append(nodes, n), append(addrs, n.APIAddr())
 		fmt.Fprintf(out, "n%d  %s  api http://%s  data %s\n", i+1, n.ID(), n.APIAddr(), c.Data)
 	}
+	if len(nodes) == 0 {
+		return fmt.Errorf("dev: all nodes in %s left their cluster: delete it to begin anew", cfg.data)
+	}
 	if err := meet(ctx, nodes); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, devHints, cfg.nodes, cluster.Replicas, cluster.Read, cluster.Write, elsewhere(addrs), addrs[0])
+	fmt.Fprintf(out, devHints, len(nodes), cluster.Replicas, cluster.Read, cluster.Write, elsewhere(addrs), addrs[0])
 	<-ctx.Done()
 	fmt.Fprintln(out, "\ndraining")
 	return nil
 }
 
-// count settles how many nodes to start. Members do not leave: one that the data
-// knows and that stays away would be waited for, and would be missing in quorums.
+// count settles how many nodes to start. A member that the data knows and that
+// stays away would be waited for, and would be missing in quorums.
 func (cfg *devConfig) count() error {
 	had := 0
 	for had < devNodes {
@@ -122,7 +130,7 @@ func (cfg *devConfig) count() error {
 	case cfg.nodes < 1 || cfg.nodes > devNodes:
 		return usagef("dev: --nodes %d: from 1 to %d are possible", cfg.nodes, devNodes)
 	case cfg.nodes < had:
-		return usagef("dev: --nodes %d: the cluster in %s has %d, and nodes do not leave", cfg.nodes, cfg.data, had)
+		return usagef("dev: --nodes %d: the cluster in %s has %d; members leave by cartwheel members leave", cfg.nodes, cfg.data, had)
 	}
 	if last := cfg.apiPort + devGossip - devAPI + cfg.nodes - 1; cfg.apiPort < 1 || last > math.MaxUint16 {
 		return usagef("dev: --port %d: the ports are %d to %d, and must lie within 1 to %d", cfg.apiPort, cfg.apiPort, last, math.MaxUint16)
@@ -147,8 +155,14 @@ func elsewhere(addrs []string) string {
 // meet waits until every node knows and reaches all others: from then on any
 // quorum can be had at any of them.
 func meet(ctx context.Context, nodes []*server.Node) error {
+	members := 0
 	for _, n := range nodes {
-		for !n.Meets(len(nodes)) {
+		if !n.Ring().HasDeparted(n.ID()) {
+			members++
+		}
+	}
+	for _, n := range nodes {
+		for !n.Meets(members) {
 			select {
 			case <-ctx.Done():
 				return context.Cause(ctx)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	cartwheel "github.com/cartwheel-db/cartwheel/sdk"
 	"github.com/cartwheel-db/cartwheel/server"
 )
 
@@ -71,7 +72,7 @@ func runDev(t *testing.T, args []string, use func(endpoint string)) string {
 	var out, errs screen
 	exit := make(chan int, 1)
 	go func() { exit <- execute(ctx, append([]string{"dev"}, args...), strings.NewReader(""), &out, &errs) }()
-	for until := time.Now().Add(30 * time.Second); !strings.Contains(out.String(), "3 nodes are up"); time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(30 * time.Second); !strings.Contains(out.String(), " nodes are up"); time.Sleep(5 * time.Millisecond) {
 		select {
 		case code := <-exit:
 			t.Fatalf("exit %d: %s%s", code, out.String(), errs.String())
@@ -116,6 +117,36 @@ func TestADevClusterServesStopsWithinFiveSecondsAndComesBackWithItsData(t *testi
 		call("eggs\nmilk\n", "--endpoint", endpoint, "set", "members", "carts/42")
 		call("5\n", "--endpoint", endpoint, "counter", "add", "likes/page-1", "2")
 	})
+}
+
+func TestADevClusterComesBackWithoutANodeThatLeft(t *testing.T) {
+	args := []string{"--data", filepath.Join(t.TempDir(), "data"), "--port", fmt.Sprint(freePorts(t))}
+	call := func(want string, args ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		if code := execute(t.Context(), args, strings.NewReader(""), &out, &errs); code != 0 || !strings.Contains(out.String(), want) {
+			t.Errorf("%v: exit %d, %q (%s), want %q", args, code, out.String(), errs.String(), want)
+		}
+	}
+	first := ""
+	runDev(t, args, func(endpoint string) {
+		call("ok", "--endpoint", endpoint, "set", "add", "carts/42", "milk")
+		nodes, err := cartwheel.Open(t.Context(), []string{endpoint})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nodes.Close()
+		status, err := nodes.Cluster().Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		first = status.Node.ID
+		call("its process may be stopped", "--endpoint", endpoint, "members", "leave", first, "--force", "--yes", "--wait")
+	})
+	told := runDev(t, args, func(string) {})
+	if !strings.Contains(told, "n1  "+first+"  left this cluster and is not started") || !strings.Contains(told, "2 nodes are up") {
+		t.Errorf("it says\n%s", told)
+	}
 }
 
 func TestInitWritesAClusterFileOnce(t *testing.T) {

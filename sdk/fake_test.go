@@ -104,6 +104,7 @@ func startCluster(nodes int) (*fakeCluster, []*fakeNode) {
 		mux.Handle(cartwheelv1connect.NewRegisterServiceHandler(registerService{node}))
 		mux.Handle(cartwheelv1connect.NewBlobServiceHandler(blobService{node}))
 		mux.Handle(cartwheelv1connect.NewClusterServiceHandler(clusterService{node}))
+		mux.Handle(cartwheelv1connect.NewMembershipServiceHandler(membershipService{node}))
 		node.server = httptest.NewUnstartedServer(node.door(mux))
 		node.server.Config.Protocols = new(http.Protocols)
 		// Only unencrypted HTTP/2: a client that falls back to HTTP/1 fails.
