@@ -16,13 +16,14 @@ import (
 // same receiver after a pause.
 
 const (
-	maxCuts     = 4           // of a shard: each keeps the store from using space again
-	cutIdle     = int64(30e9) // nanoseconds without a question until a cut goes
-	cutPage     = 256 << 10   // bytes of a page, about
-	cutWalk     = 4 << 10     // records looked at for one page
-	minCutPage  = 1 << 10     // where the rate asks for smaller pages
-	cutPagesSec = 8           // pages a second at least, by making them smaller
-	cutRound    = int64(1e9)  // nanoseconds between looks at what is idle
+	maxCuts     = 4            // of a shard: each keeps the store from using space again
+	cutIdle     = int64(30e9)  // nanoseconds without a question until a cut goes
+	cutLife     = int64(120e9) // nanoseconds until it goes anyway: the store cannot use pages again meanwhile
+	cutPage     = 256 << 10    // bytes of a page, about
+	cutWalk     = 4 << 10      // records looked at for one page
+	minCutPage  = 1 << 10      // where the rate asks for smaller pages
+	cutPagesSec = 8            // pages a second at least, by making them smaller
+	cutRound    = int64(1e9)   // nanoseconds between looks at what is idle
 )
 
 // cut is a snapshot that somebody pulls.
@@ -37,6 +38,7 @@ type cut struct {
 	theirs    dvv.Clock    // what the receiver had
 	tree      *merkle.Tree // nil when it was not known
 	usedAt    int64
+	takenAt   int64
 	waiting   *CutAsk // until the rate allows
 }
 
@@ -111,7 +113,7 @@ func (s *Shard) takeCut(p *part, from ring.NodeID, m CutOpen) *cut {
 	if err != nil {
 		return nil
 	}
-	c := &cut{id: s.id(), from: from, install: m.ID, partition: m.Partition, view: v, release: release, theirs: m.Clock.Clone(), usedAt: s.now.Mono}
+	c := &cut{id: s.id(), from: from, install: m.ID, partition: m.Partition, view: v, release: release, theirs: m.Clock.Clone(), usedAt: s.now.Mono, takenAt: s.now.Mono}
 	if c.clock, _, err = v.Clock(m.Partition); err != nil {
 		_ = release()
 		return nil
@@ -142,7 +144,7 @@ func (s *Shard) cutsRound() {
 	stuck := s.committing != nil && s.lasting == s.committing
 	s.lasting = s.committing
 	for _, c := range slices.Clone(s.cuts) {
-		if stuck || s.now.Mono-c.usedAt >= cutIdle {
+		if stuck || s.now.Mono-c.usedAt >= cutIdle || s.now.Mono-c.takenAt >= cutLife {
 			s.Stats.CutsDropped++
 			s.dropCut(c)
 		}

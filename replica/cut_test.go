@@ -142,6 +142,16 @@ func TestCutsAreFewAndGoWhenNobodyAsksForThem(t *testing.T) {
 	if w.take(first); !gone.Gone {
 		t.Errorf("asked for a cut that went: %+v", gone)
 	}
+	ask("s1", 8)
+	for range 12 { // asked for again and again: it goes all the same, after two minutes
+		if w.wait(10 * second); first.views == 0 {
+			break
+		}
+		first.shard.Receive(w.clock(), "s1", replica.CutAsk{ID: 8, Partition: partition, Cut: heads["s1"].Cut, Part: replica.CutLog})
+	}
+	if w.wait(2 * second); first.views != 0 {
+		t.Errorf("%d views after two minutes", first.views)
+	}
 	ask("s1", 9)
 	if first.shard.Release(); first.views != 0 {
 		t.Errorf("%d views after all were let go", first.views)
