@@ -67,6 +67,10 @@ node that was started once finds the others again by itself.`,
 	f.StringSliceVar(&cfg.Join, "join", nil, "gossip addresses of members; only for a node without data")
 	f.StringVar(&cfg.Zone, "zone", "", "failure zone; owners of a partition are spread over zones")
 	f.Uint32Var(&cfg.Weight, "weight", 1, "share of partitions, relative to the other nodes")
+	f.IntVar(&cfg.Requests, "requests", server.DefaultRequests, "requests of clients worked on at a time; more wait shortly and are refused")
+	f.Int64Var(&cfg.LogCap, "log-cap", server.DefaultLogCap, "bytes that one partition logs for an owner that stays away, which then needs a snapshot")
+	f.Int64Var(&cfg.SnapshotRate, "snapshot-rate", server.DefaultSnapshotRate, "bytes of snapshots sent a second, at most")
+	f.DurationVar(&cfg.VerifyEvery, "verify-every", server.DefaultVerifyEvery, "every partition is compared with every other owner within this time")
 	f.StringVar(&logLevel, "log-level", "info", "debug, info, warn or error")
 	if err := c.MarkFlagRequired("data"); err != nil {
 		panic(err)

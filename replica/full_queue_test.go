@@ -25,3 +25,30 @@ func TestAQueueIsFullByBytesToo(t *testing.T) {
 		}
 	}
 }
+
+// A remove reads before it waits for a transaction. What was room then may be
+// none when the answer is there.
+func TestARemoveThatHasReadWaitsOnlyWhereThereIsRoom(t *testing.T) {
+	w := newTrio(t, func(c *replica.Config) { c.MaxQueue = 2 })
+	first := w.node(0)
+	w.add(first, 1, 1, "milk", 5000)
+	w.run(nil)
+	w.success(first)
+	m := replica.Mutation{Key: carts, Verb: replica.Update, Changes: []replica.Change{{Member: "milk", Remove: true}}}
+	w.mutation(first, 2, m)
+	for i := range uint64(2) {
+		w.add(first, 3+i, 3+i, "eggs", 5000)
+	}
+	for _, s := range first.sends { // the answer to its read
+		if _, asking := s.Message.(replica.Asking); asking {
+			other := w.nodes[s.To]
+			w.deliver(first, other, s.Message)
+			for _, a := range sent[replica.Answered](other, first.id) {
+				w.deliver(other, first, a)
+			}
+		}
+	}
+	if len(first.reply) != 1 || first.reply[0].Result.Failure == nil || first.reply[0].Result.Failure.Reason != replica.Overloaded {
+		t.Fatalf("the queue holds two, and the remove is told %+v", first.reply)
+	}
+}

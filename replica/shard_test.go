@@ -75,7 +75,9 @@ func (w *trio) open(m *member, actor dvv.Actor, set func(*replica.Config)) {
 	w.t.Helper()
 	next := actor + 100
 	cfg := replica.Config{NoBarrier: true, Self: m.id, NewActor: func() dvv.Actor { next++; return next }, Read: func(fn func(replica.View) error) error { return fn(m.damage.of(m.store.View())) },
-		Hold: func() (replica.View, func() error, error) { return m.damage.of(m.store.View()), func() error { return nil }, nil }}
+		Hold: func() (replica.View, func() error, error) {
+			return m.damage.of(m.store.View()), func() error { return nil }, nil
+		}}
 	if set != nil {
 		set(&cfg)
 	}

@@ -42,14 +42,9 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 		s.finish(wr, &Failure{Reason: Internal, Text: fmt.Sprintf("%v: the store of %v failed a moment ago and takes no writes yet; nothing was done", &m, s.cfg.Self)})
 		return
 	}
-	if s.full() {
-		s.Stats.Refused++
-		s.finish(wr, &Failure{Reason: Overloaded, Text: fmt.Sprintf("%v: %d mutations of %d bytes are waiting at %v already; nothing was done", &m, len(s.queue), s.queueBytes, s.cfg.Self)})
-		return
-	}
 	q, observes := m.Observes()
-	if !observes {
-		s.enqueue(m.bytes(), func(c *commit) error { return s.fillWrite(c, wr, nil) })
+	if !observes || s.full() {
+		s.queueWrite(wr, nil)
 		return
 	}
 	s.read(&read{q: q, session: m.Session, deadline: deadline, done: func(r Result) {
@@ -60,8 +55,18 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 			return
 		}
 		wr.result.Degraded = r.Degraded
-		s.enqueue(m.bytes(), func(c *commit) error { return s.fillWrite(c, wr, r.Merged) })
+		s.queueWrite(wr, r.Merged)
 	}}, s.cfg.R)
+}
+
+// queueWrite lets a mutation wait for the next transaction, if there is room.
+func (s *Shard) queueWrite(w *write, seen *Merged) {
+	if s.full() {
+		s.Stats.Refused++
+		s.finish(w, &Failure{Reason: Overloaded, Text: fmt.Sprintf("%v: %d mutations of %d bytes are waiting at %v already; nothing was done", &w.m, len(s.queue), s.queueBytes, s.cfg.Self)})
+		return
+	}
+	s.enqueue(w.m.bytes(), func(c *commit) error { return s.fillWrite(c, w, seen) })
 }
 
 func (s *Shard) finish(w *write, f *Failure) {

@@ -35,13 +35,29 @@ type Config struct {
 	// Requests bounds the requests of clients that are worked on at a time; 0 is
 	// [DefaultRequests]. More are refused as overloaded.
 	Requests int
-	NoSync   bool // leave commits to the operating system: acknowledged writes survive the process, not the machine
-	Logger   *slog.Logger
+	// What it costs to keep replicas equal; zero values take the defaults below.
+	LogCap       int64         // bytes that one partition logs for an owner that stays away
+	SnapshotRate int64         // bytes of snapshots sent a second
+	VerifyEvery  time.Duration // every partition is compared with every co-owner within this time
+
+	NoSync bool // leave commits to the operating system: acknowledged writes survive the process, not the machine
+	Logger *slog.Logger
 
 	JoinTimeout time.Duration // how long to try to reach a member; 0 is 30 s
 
 	onSync func(path string) // tests: called when a commit's syncs have completed
 }
+
+// Defaults of [Config].
+const (
+	DefaultLogCap       = 8 << 20
+	DefaultSnapshotRate = 32 << 20
+	DefaultVerifyEvery  = time.Hour
+)
+
+// leaves is the size of a partition's tree: a million leaves in all, 16 MiB, for
+// a node that owns every partition, and 4,096 a partition at most.
+func leaves(partitions int) int { return min(4096, max(16, 1<<20/partitions)) }
 
 // Node is one node of a cluster, running.
 type Node struct {
@@ -134,10 +150,12 @@ func (n *Node) start(ctx context.Context, fresh bool) (err error) {
 	}
 	// The loop first: links and gossip tell it things as soon as they listen.
 	n.loop, err = startLoop(loopConfig{
-		path:    filepath.Join(n.cfg.Data, "shard-0.db"),
-		store:   store.Options{ClusterID: n.cfg.Cluster.ID, Node: string(n.id), Partitions: n.cfg.Cluster.Partitions, NoSync: n.cfg.NoSync, OnSync: n.cfg.onSync},
-		replica: replica.Config{Self: n.id, R: n.cfg.Cluster.Read, W: n.cfg.Cluster.Write, TreeKey: merkle.NewKey(n.cfg.Cluster.Secret)},
-		ring:    r, send: n.send, logger: n.log,
+		path:  filepath.Join(n.cfg.Data, "shard-0.db"),
+		store: store.Options{ClusterID: n.cfg.Cluster.ID, Node: string(n.id), Partitions: n.cfg.Cluster.Partitions, NoSync: n.cfg.NoSync, OnSync: n.cfg.onSync},
+		replica: replica.Config{Self: n.id, R: n.cfg.Cluster.Read, W: n.cfg.Cluster.Write,
+			TreeKey: merkle.NewKey(n.cfg.Cluster.Secret), Leaves: leaves(n.cfg.Cluster.Partitions),
+			LogCap: n.cfg.LogCap, SnapshotRate: n.cfg.SnapshotRate, VerifyEvery: int64(n.cfg.VerifyEvery)},
+		ring: r, send: n.send, logger: n.log,
 	})
 	if err != nil {
 		return err
