@@ -143,6 +143,13 @@ func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
 	if !s.valid(m.Partition) || !s.owns(m.Partition) {
 		return // it owned the partition when it asked
 	}
+	if p := s.parts[m.Partition]; len(m.Groups) == 0 && p != nil && p.install != nil {
+		// Nothing to commit, and a snapshot is on its way: at most from another source.
+		if m.Gap {
+			s.startInstall(m.Partition, from)
+		}
+		return
+	}
 	size := 0
 	for i := range m.Groups {
 		size += m.Groups[i].Bytes()
@@ -152,21 +159,24 @@ func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
 		if err != nil || p.promoting() {
 			return err
 		}
-		news := false
+		news, early := false, false
 		for i := range m.Groups {
 			outcome, err := c.apply(p, &m.Groups[i])
 			if err != nil {
 				return err
 			}
-			if outcome == Applied {
+			if early = early || outcome == Early; outcome == Applied {
 				s.Stats.CaughtUp++
 				news = true
 			}
 		}
+		// What comes too early although it comes in order follows what the sender's log
+		// has no more, and so would all that comes behind it.
+		gap := m.Gap || early && !news
 		c.then = append(c.then, func(err error) {
 			switch {
 			case err != nil:
-			case m.Gap && !s.without(Snapshots):
+			case gap && !s.without(Snapshots):
 				s.startInstall(m.Partition, from)
 			case !news:
 			case m.Report:

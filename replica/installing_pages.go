@@ -129,11 +129,15 @@ func (s *Shard) receiveCutPage(from ring.NodeID, m CutPage) {
 		s.turnPage(in, m.Next)
 		return
 	}
-	waiting := len(s.queue)
-	s.deliver(pageSize(&m), func(c *commit) error { return s.fillPage(c, in, &m) })
-	if in.storing = len(s.queue) > waiting; in.storing { // else the queue is full, and the page is asked for again
-		s.answeredInstall(in)
+	if s.ailing {
+		s.Stats.Refused++
+		return
 	}
+	// However long the queue is: of each install one page waits at a time, and what
+	// fills the queue may come just because this node is behind.
+	in.storing = true
+	s.answeredInstall(in)
+	s.enqueue(pageSize(&m), func(c *commit) error { return s.fillPage(c, in, &m) })
 }
 
 func pageSize(m *CutPage) (n int) {
