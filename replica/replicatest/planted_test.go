@@ -48,6 +48,19 @@ func TestTheCheckersFindPlantedMistakes(t *testing.T) {
 	}
 }
 
+// What the barrier is for: without it a read at R=2 misses what W=2 owners held.
+func TestWithoutTheBarrierQuorumReadsAreStale(t *testing.T) {
+	for seed := uint64(1); seed <= 300; seed++ {
+		if _, err := Run(Options{Seed: seed, NoBarrier: true}); err != nil {
+			if first, _, _ := strings.Cut(err.Error(), "\n"); !strings.Contains(first, "which two owners held") {
+				t.Errorf("found, but not as what it is: %s", first)
+			}
+			return
+		}
+	}
+	t.Error("not found by 300 seeds")
+}
+
 type withoutDeferred struct{ replica.Tx }
 
 func (t withoutDeferred) PutRow(p int, a crdt.Address, before, after crdt.Row) error {
