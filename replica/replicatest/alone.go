@@ -17,8 +17,11 @@ var Ways = map[string]replica.Mechanism{
 
 // flags are those of TestSimulation that give the same simulation.
 func (o *Options) flags() string {
-	if o.Freeze {
+	switch {
+	case o.Freeze:
 		return " -freeze"
+	case o.Ragged:
+		return " -ragged"
 	}
 	for name, m := range Ways {
 		if o.Alone == m {

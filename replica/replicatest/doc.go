@@ -19,7 +19,8 @@
 //	go test ./replica/replicatest -run TestSimulation -seed 42 -seeds 1 -v
 //
 // and with -story all that happens is told. The other ways to run a seed are
-// -freeze (liveness) and -alone handoff, logs, snapshots, trees or reads.
+// -freeze (liveness), -ragged (logs with holes) and -alone handoff, logs,
+// snapshots, trees or reads.
 //
 // The weather of a seed also sets how soon logs are cut, retries forgotten, trees
 // compared and snapshots promoted in pieces, and how many hours the nodes' clocks

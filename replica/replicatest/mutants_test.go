@@ -35,8 +35,8 @@ func TestEveryMutantIsFound(t *testing.T) {
 	for i, name := range replica.Mutants() {
 		replica.Plant(name)
 		line := name + ": not found"
-		if seed, said := firstFound(); seed > 0 {
-			line = fmt.Sprintf("%s: seed %d: %s", name, seed, said)
+		if seed, said := firstFound(raggedLogs[name]); seed > 0 {
+			line = fmt.Sprintf("%s: seed %d%s: %s", name, seed, (&Options{Ragged: raggedLogs[name]}).flags(), said)
 		} else {
 			t.Errorf("%s: not found within %d seeds", name, mutantSeeds)
 		}
@@ -77,13 +77,17 @@ func TestNothingIsFoundWhereNothingIsPlanted(t *testing.T) {
 
 const mutantSeeds = 2000
 
+// raggedLogs are for mistakes that show where a log holds an event and not what
+// became of it: whole logs are cut from their oldest end, and rarely do.
+var raggedLogs = map[string]bool{"leaves compared before the log": true, "no hold": true}
+
 // firstFound returns the lowest seed that a checker stops, and the kind of what
 // it says: dots, names and numbers left out.
-func firstFound() (first uint64, said string) {
+func firstFound(ragged bool) (first uint64, said string) {
 	const batch = 20
 	for from := uint64(1); from <= mutantSeeds && first == 0; from += batch {
 		simulate(from, batch, func(seed uint64) Options {
-			return Options{Seed: seed}
+			return Options{Seed: seed, Ragged: ragged}
 		}, func(r *Report, err error) {
 			if err != nil && first == 0 {
 				line, _, _ := strings.Cut(err.Error(), "\n")

@@ -407,7 +407,10 @@ type spy struct {
 func (s spy) PutGroup(p int, g *crdt.Group) error {
 	s.n.w.memory.see(s.n, p, g)
 	s.n.logged++
-	return s.MemTx.PutGroup(p, g)
+	if err := s.MemTx.PutGroup(p, g); err != nil || !s.n.w.opt.Ragged || g.First%3 != 0 {
+		return err
+	}
+	return s.MemTx.DeleteGroup(p, g)
 }
 
 func (s spy) DeleteGroup(p int, g *crdt.Group) error {

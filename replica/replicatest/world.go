@@ -31,6 +31,7 @@ type Options struct {
 	Without   replica.Mechanism // ways of repair that are switched off
 	NoBarrier bool              // every owner counts as ready
 	Alone     replica.Mechanism // an owner falls behind, and this must suffice
+	Ragged    bool              // logs lose every third group: snapshots must bring what it did
 	Freeze    bool              // after some faults all but a core are frozen for good
 }
 
