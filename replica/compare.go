@@ -206,12 +206,12 @@ func (s *Shard) root(id int) (r TreeRoot, ok bool) {
 
 // comparable returns a partition with its tree, nil unless the tree belongs to
 // the clock of this fingerprint.
-func (s *Shard) comparable(id int, print [16]byte) (*part, *merkle.Tree) {
+func (s *Shard) comparable(id int, mark [16]byte) (*part, *merkle.Tree) {
 	if !s.valid(id) || !s.owns(id) {
 		return nil, nil
 	}
 	p, err := s.loaded(id)
-	if err != nil || p.promoting() || p.Clock().Fingerprint() != print {
+	if err != nil || p.promoting() || p.Clock().Fingerprint() != mark {
 		return nil, nil
 	}
 	return p, p.wholeTree()

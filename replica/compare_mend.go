@@ -130,7 +130,7 @@ func (s *Shard) receiveRowsApart(from ring.NodeID, m RowsApart) {
 // mend makes rows the union of what two owners have of them under one clock. In
 // the transaction the clock must still be that one: then tells whether it was,
 // when everything is durable.
-func (s *Shard) mend(id int, print [16]byte, rows []AddressedRow, then func(held bool)) {
+func (s *Shard) mend(id int, mark [16]byte, rows []AddressedRow, then func(held bool)) {
 	if !s.valid(id) || !s.owns(id) || s.without(Trees) {
 		return
 	}
@@ -143,7 +143,7 @@ func (s *Shard) mend(id int, print [16]byte, rows []AddressedRow, then func(held
 		if err != nil {
 			return err
 		}
-		held := !p.promoting() && p.Clock().Fingerprint() == print
+		held := !p.promoting() && p.Clock().Fingerprint() == mark
 		for i := 0; held && i < len(rows); i++ {
 			if err := s.mendRow(c, p, rows[i]); err != nil {
 				return err

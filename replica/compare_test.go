@@ -322,15 +322,15 @@ func TestALostMessageOfAWalkEndsIt(t *testing.T) {
 func TestStepsOfAWalkThatNoHonestPeerSendsAreRefused(t *testing.T) {
 	g := diverged(t)
 	c, _, _ := g.nodes[0].shard.Durable(0)
-	print := c.Fingerprint()
+	mark := c.Fingerprint()
 	for i, m := range []replica.Message{
 		replica.TreeRoots{ID: 1, Batch: []replica.TreeRoot{{Partition: 1}}},
 		replica.TreeRoots{ID: 1, Batch: []replica.TreeRoot{{Partition: 0}, {Partition: 0}}},
-		replica.TreeBranch{ID: 1, Print: print, Step: badStep(9)},
-		replica.RowPrints{ID: 1, Print: print, Leaves: []int{3, 3}},
-		replica.RowPrints{ID: 1, Print: print, Leaves: []int{64}},
-		replica.RowPrints{ID: 1, Print: print, Leaves: []int{0}, Rows: []replica.RowPrint{{Place: 2}, {Place: 1}}},
-		replica.RowsMend{Print: print, Rows: []replica.AddressedRow{{Address: g.key(0, 0).Member("x"), Row: crdt.Row{
+		replica.TreeBranch{ID: 1, Print: mark, Step: badStep(9)},
+		replica.RowPrints{ID: 1, Print: mark, Leaves: []int{3, 3}},
+		replica.RowPrints{ID: 1, Print: mark, Leaves: []int{64}},
+		replica.RowPrints{ID: 1, Print: mark, Leaves: []int{0}, Rows: []replica.RowPrint{{Place: 2}, {Place: 1}}},
+		replica.RowsMend{Print: mark, Rows: []replica.AddressedRow{{Address: g.key(0, 0).Member("x"), Row: crdt.Row{
 			Live: []crdt.Live{{Dot: dot(99, 1), Payload: crdt.Member{}.Payload()}}}}}},
 	} {
 		before := g.stats(0).Malformed

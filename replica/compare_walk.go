@@ -81,13 +81,13 @@ func trimStep(step merkle.Step) merkle.Step {
 
 // walking returns the walk that a reply belongs to. One under another clock, on
 // either side, ends it.
-func (s *Shard) walking(from ring.NodeID, id uint64, partition int, print [16]byte) (*treeWalk, *merkle.Tree) {
+func (s *Shard) walking(from ring.NodeID, id uint64, partition int, mark [16]byte) (*treeWalk, *merkle.Tree) {
 	w := s.trees.walk
 	if w == nil || w.id != id || w.pair.peer != from || w.pair.partition != partition {
 		return nil, nil
 	}
 	_, tree := s.comparable(partition, w.print)
-	if tree == nil || print != w.print {
+	if tree == nil || mark != w.print {
 		s.restartWalk(w)
 		return nil, nil
 	}

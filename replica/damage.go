@@ -112,7 +112,7 @@ func deleteRecord(list []record, r record) []record {
 // false when the error tells of anything else, or of damage below the records,
 // after which nothing of a store can be trusted.
 func eachDamage(err error, fn func(record)) (only bool) {
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // the whole tree of errors is gone through, level by level
 	case nil:
 		return false
 	case Damage:

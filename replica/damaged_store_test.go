@@ -307,22 +307,22 @@ func (t damagedTx) AllStaged(p int, from []byte, fn func(key, value []byte) bool
 func (t damagedTx) Tally(p int) (int64, int64, int64) { return t.MemTx.Tally(p) }
 
 func (t damagedTx) PutClock(p int, c dvv.Clock) error {
-	t.d.heal("clocks", p, nil)
+	_ = t.d.heal("clocks", p, nil)
 	return t.MemTx.PutClock(p, c)
 }
 
 func (t damagedTx) PutMark(p int, ready, promoting bool) error {
-	t.d.heal("marks", p, nil)
+	_ = t.d.heal("marks", p, nil)
 	return t.MemTx.PutMark(p, ready, promoting)
 }
 
 func (t damagedTx) PutDead(p int, k crdt.Key, c dvv.Clock) error {
-	t.d.heal("dead", p, k.AppendPrefix(nil))
+	_ = t.d.heal("dead", p, k.AppendPrefix(nil))
 	return t.MemTx.PutDead(p, k, c)
 }
 
 func (t damagedTx) PutRemembered(p int, m *crdt.Remembered) error {
-	t.d.heal("remembered", p, operationKey(m.Op))
+	_ = t.d.heal("remembered", p, operationKey(m.Op))
 	return t.MemTx.PutRemembered(p, m)
 }
 

@@ -81,7 +81,7 @@ const (
 // tryAgain lets everybody be asked once more, a little later, unless those who
 // could help cannot be reached.
 func (s *Shard) tryAgain(r *read) {
-	if r.tries > 2 && s.hopeless(r) {
+	if r.tries > 2 && len(r.asks) == 0 && s.hopeless(r) {
 		s.endRead(r)
 		return
 	}
@@ -102,8 +102,10 @@ func (s *Shard) hopeless(r *read) bool {
 }
 
 func (s *Shard) askAgain(r *read) {
-	r.hashed = 0 // the answer that the hash stands for is about to be replaced
 	for _, id := range slices.Clone(r.from) {
+		if slices.ContainsFunc(r.asks, func(q uint64) bool { return s.asks[q].to == id }) {
+			continue // it has not answered the last time
+		}
 		if id == s.cfg.Self || s.usable(id) {
 			s.askReplica(r, id)
 		}
@@ -115,9 +117,9 @@ const minFreshen = int64(2e6)
 
 // canFreshen tells whether waiting may bring an answer within a bound, and asks
 // around for it.
-func (s *Shard) canFreshen(p *part, max int64) bool {
+func (s *Shard) canFreshen(p *part, most int64) bool {
 	st := s.staleness(p)
-	if st.Within(max) || len(st.Missing) > 0 {
+	if st.Within(most) || len(st.Missing) > 0 {
 		return false
 	}
 	if p.freshened != 0 && s.now.Mono-p.freshened < minFreshen {

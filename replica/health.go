@@ -40,8 +40,8 @@ type Staleness struct {
 	Missing   []ring.NodeID // those that cannot, sorted
 }
 
-// Within tells whether the bound is known and at most max nanoseconds.
-func (s Staleness) Within(max int64) bool { return s.Bound != Unknown && s.Bound <= max }
+// Within tells whether the bound is known and at most so many nanoseconds.
+func (s Staleness) Within(most int64) bool { return s.Bound != Unknown && s.Bound <= most }
 
 func (s Staleness) String() string {
 	if s.Bound == Unknown {

@@ -58,16 +58,6 @@ func (p *Partition) putRow(tx Tx, a crdt.Address, before, after crdt.Row) error 
 	return p.outdateTree(tx)
 }
 
-// replaceRow replaces a row of which nobody knows what it was: the tree cannot
-// be stepped and is summed up anew.
-func (p *Partition) replaceRow(tx Tx, a crdt.Address, after crdt.Row) error {
-	if err := tx.ReplaceRow(p.ID, a, after); err != nil {
-		return err
-	}
-	p.sums.forget()
-	return p.outdateTree(tx)
-}
-
 // outdateTree removes a stored tree, in the transaction that changes the rows.
 // The clock it was saved under tells most of that on its own, but rows may change
 // under one clock: a repair, a snapshot promoted in pieces.

@@ -16,8 +16,8 @@ import (
 // treeMark names a clock under the cluster's key: a store that was carried to
 // another cluster has no tree there.
 func treeMark(key merkle.Key, c dvv.Clock) merkle.Sum {
-	print := c.Fingerprint()
-	return key.Row(print[:])
+	mark := c.Fingerprint()
+	return key.Row(mark[:])
 }
 
 // SaveTrees stores the trees that are not stored yet, in a transaction of its

@@ -152,7 +152,8 @@ func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Gro
 		m, found, err := c.tx.Remembered(p.ID, w.m.Op)
 		if p.spares(err) {
 			if p.doubts(err, w.m.Op) {
-				return crdt.Group{}, true, s.doubtful(w, err)
+				s.doubtful(w, err)
+				return crdt.Group{}, true, nil
 			}
 			err = nil
 		}
@@ -197,7 +198,8 @@ func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Gr
 	}
 	g, logged, err := c.tx.Group(p.ID, m.Dots[0])
 	if p.spares(err) {
-		return crdt.Group{}, true, s.doubtful(w, err)
+		s.doubtful(w, err)
+		return crdt.Group{}, true, nil
 	}
 	if err != nil {
 		return crdt.Group{}, true, err
@@ -240,10 +242,9 @@ func (s *Shard) copies(p *part, m *crdt.Remembered) (n int) {
 
 // doubtful refuses a mutation that was applied before, as a damaged record says
 // that nobody can read: another coordinator may know more.
-func (s *Shard) doubtful(w *write, damage error) error {
+func (s *Shard) doubtful(w *write, damage error) {
 	s.finish(w, &Failure{Reason: Internal, Unknown: true,
 		Text: fmt.Sprintf("%v: it may have been applied before, and what %v knew of it is damaged: %v; the outcome is unknown", &w.m, s.cfg.Self, damage)})
-	return nil
 }
 
 // replicate sends a write's group to the active list and starts counting.

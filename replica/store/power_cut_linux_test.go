@@ -366,8 +366,12 @@ func (l *life) look(acked, tried int64) error {
 		if i := last - (last-m+lifeMembers)%lifeMembers; last >= 0 && i > 0 { // the last event of the member
 			want.Live = []crdt.Live{{Dot: dvv.Dot{Actor: 100, Seq: uint64(i)}, Payload: crdt.Member{Stamp: 7}.Payload()}}
 		}
-		if got, err := v.Row(9, sampleMember(int(m))); err != nil || !got.Equal(want) {
-			return fmt.Errorf("at event %d member %d is %v, %v, want %v", last, m, got, err, want)
+		got, err := v.Row(9, sampleMember(int(m)))
+		if err != nil {
+			return fmt.Errorf("at event %d member %d: %w", last, m, err)
+		}
+		if !got.Equal(want) {
+			return fmt.Errorf("at event %d member %d is %v, want %v", last, m, got, want)
 		}
 	}
 	groups, _, operations := v.Tally(9)

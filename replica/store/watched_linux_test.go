@@ -51,7 +51,7 @@ const (
 	bpfLoadWord       = 0x20
 	bpfJumpEqual      = 0x15
 	bpfReturn         = 0x06
-	ioctlReceive      = 3<<30 | 80<<16 | '!'<<8 | 0
+	ioctlReceive      = 3<<30 | 80<<16 | '!'<<8
 	ioctlSend         = 3<<30 | 24<<16 | '!'<<8 | 1
 	sysSeccompAMD64   = 317
 	sysSeccompARM64   = 277

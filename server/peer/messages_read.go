@@ -244,11 +244,11 @@ func readDigest(r *pack.Reader) replica.Digest {
 	})}
 }
 
-func readPrint(r *pack.Reader) (print [16]byte) {
-	if sum := r.Bytes(len(print)); copy(print[:], sum) != len(print) {
-		r.Fail("fingerprint of %d bytes, want %d", len(sum), len(print))
+func readPrint(r *pack.Reader) (mark [16]byte) {
+	if sum := r.Bytes(len(mark)); copy(mark[:], sum) != len(mark) {
+		r.Fail("fingerprint of %d bytes, want %d", len(sum), len(mark))
 	}
-	return print
+	return mark
 }
 
 func readCatchUp(r *pack.Reader) replica.CatchUp {
