@@ -69,14 +69,17 @@ func (faultyCluster) Partitions(context.Context, *connect.Request[cartwheelv1.Cl
 }
 
 func (faultyCluster) Verify(_ context.Context, _ *connect.Request[cartwheelv1.ClusterServiceVerifyRequest], out *connect.ServerStream[cartwheelv1.ClusterServiceVerifyResponse]) error {
-	if err := out.Send(&cartwheelv1.ClusterServiceVerifyResponse{Node: "a", Total: 6}); err != nil {
+	if err := out.Send(&cartwheelv1.ClusterServiceVerifyResponse{Node: "a", Total: 9}); err != nil {
 		return err
 	}
 	return out.Send(&cartwheelv1.ClusterServiceVerifyResponse{
-		Node: "a", Total: 6, Compared: 6, Equal: 4, Unlike: 1, Unreachable: 1, Differed: 2, RepairedRows: 1, Done: true, Findings: []*cartwheelv1.VerifyFinding{
+		Node: "a", Total: 9, Compared: 9, Equal: 4, Unlike: 1, Unreachable: 4, Differed: 2, RepairedRows: 1, Done: true, Findings: []*cartwheelv1.VerifyFinding{
 			{Partition: 0, Peer: "b", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_EQUAL, Differed: true},
 			{Partition: 1, Peer: "b", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_UNLIKE, Differed: true},
 			{Partition: 1, Peer: "c", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_UNREACHABLE},
+			{Partition: 2, Peer: "c", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_UNREACHABLE},
+			{Partition: 4, Peer: "c", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_UNREACHABLE},
+			{Partition: 5, Peer: "c", Outcome: cartwheelv1.VerifyOutcome_VERIFY_OUTCOME_UNREACHABLE},
 		},
 	})
 }

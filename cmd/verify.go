@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -179,15 +181,45 @@ func (o verifyAnswer) text(w io.Writer) error {
 		if len(n.Findings) == 0 {
 			continue
 		}
-		rows := [][]string{{"PARTITION", "OWNER", "OUTCOME", "DIFFERED"}}
-		for _, f := range n.Findings {
-			rows = append(rows, []string{fmt.Sprint(f.Partition), f.Peer, f.Outcome, yes(f.Differed)})
-		}
-		if err := table(w, rows...); err != nil {
+		if err := table(w, findingRows(n.Findings)...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// findingRows has one row for all partitions of which the same is found: an owner
+// that is away would fill the screen otherwise.
+func findingRows(findings []findingAnswer) [][]string {
+	rows, partitions := [][]string{{"PARTITIONS", "OWNER", "OUTCOME", "DIFFERED"}}, map[findingAnswer][]int{}
+	for _, f := range findings {
+		same := findingAnswer{Peer: f.Peer, Outcome: f.Outcome, Differed: f.Differed}
+		if partitions[same] == nil {
+			rows = append(rows, []string{"", f.Peer, f.Outcome, yes(f.Differed)})
+		}
+		partitions[same] = append(partitions[same], f.Partition)
+	}
+	for _, row := range rows[1:] {
+		row[0] = spans(partitions[findingAnswer{Peer: row[1], Outcome: row[2], Differed: row[3] == yes(true)}])
+	}
+	return rows
+}
+
+// spans writes numbers as 0-3,7.
+func spans(numbers []int) string {
+	slices.Sort(numbers)
+	var out []string
+	for i := 0; i < len(numbers); {
+		first := i
+		for i++; i < len(numbers) && numbers[i] == numbers[i-1]+1; i++ {
+		}
+		if i-first == 1 {
+			out = append(out, fmt.Sprint(numbers[first]))
+		} else {
+			out = append(out, fmt.Sprintf("%d-%d", numbers[first], numbers[i-1]))
+		}
+	}
+	return strings.Join(out, ",")
 }
 
 // verdict is nil if everything was compared, and equal all along.
