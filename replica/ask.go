@@ -39,7 +39,7 @@ func (s *Shard) askReplica(r *read, id ring.NodeID) {
 		s.receiveAsking(id, m)
 		return
 	}
-	if m.Hashed = r.hashed > 0; m.Hashed {
+	if m.Hashed = r.hashed != nil; m.Hashed {
 		m.Hash = r.hash
 	}
 	s.send(id, m)
@@ -134,12 +134,12 @@ func (s *Shard) takeAnswer(from ring.NodeID, a Answered) {
 		return
 	}
 	if a.Same {
-		if r.hashed == 0 {
+		if r.hashed == nil {
 			s.Stats.Malformed++
 			r.count.Fail(from)
 			return
 		}
-		a.Answer.Rows = r.answers[r.hashed-1].Rows
+		a.Answer.Rows = r.hashed // whatever this node itself shows by now
 	}
 	r.count.Answer(from, a.Ready && s.ring.Owns(from, r.part))
 	f := freshness{since(q.at, a.Staleness.Bound), since(q.at, a.Staleness.Reachable), a.Staleness.Missing}
@@ -149,7 +149,7 @@ func (s *Shard) takeAnswer(from ring.NodeID, a Answered) {
 	}
 	r.answers, r.from, r.fresh = append(r.answers, a.Answer), append(r.from, from), append(r.fresh, f)
 	if from == s.cfg.Self && a.Answer.size() >= s.cfg.LargeRows {
-		r.hash, r.hashed = a.Answer.Hash(s.cfg.TreeKey), len(r.answers)
+		r.hash, r.hashed = a.Answer.Hash(s.cfg.TreeKey), a.Answer.Rows
 		s.Stats.HashFirst++
 	}
 }

@@ -1,6 +1,10 @@
 package replica
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/ring"
+)
 
 // The rejoin barrier. An owner whose store was just opened takes writes at once,
 // and does not count toward R before it has caught up with what every member
@@ -91,7 +95,7 @@ func (s *Shard) putMark(partition int) {
 }
 
 // turnRing fits what is known of others, and who is ready, to a new ring.
-func (s *Shard) turnRing() {
+func (s *Shard) turnRing(old *ring.Ring) {
 	s.members = s.members[:0:0]
 	for _, m := range s.ring.Members() {
 		s.members = append(s.members, m.ID)
@@ -101,10 +105,12 @@ func (s *Shard) turnRing() {
 		p := s.parts[id]
 		p.depths = nil
 		if s.owns(id) {
+			if !old.Owns(s.cfg.Self, id) {
+				p.since = s.now.Mono
+			}
 			continue
 		}
 		// It may own the partition again one day, and others write meanwhile.
-		p.since = s.now.Mono
 		if p.ready || p.marked {
 			p.ready, p.marked = false, false
 			s.putMark(id)

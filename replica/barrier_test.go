@@ -9,6 +9,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
 	"github.com/cartwheel-db/cartwheel/replica/replicatest"
+	"github.com/cartwheel-db/cartwheel/ring"
 )
 
 func withBarrier(c *replica.Config) { c.NoBarrier = false }
@@ -237,5 +238,116 @@ func TestANodeThatOwnsNothingIsNeverReady(t *testing.T) {
 	}
 	if w.node(2).shard.ForceReady(w.clock(), 0) {
 		t.Error("it could be forced")
+	}
+}
+
+// A member that is busy with a commit answers a sounding afterwards. What the
+// asker showed it meanwhile is no sign that the asker's store was lost.
+func TestAnOwnerThatGrowsWhileItsSoundingWaitsHasNotLostItsStore(t *testing.T) {
+	w := newTrio(t, withBarrier)
+	w.rounds(3000)
+	node, busy := w.node(1), w.node(0)
+	w.stop(node)
+	w.rounds(100)
+	w.restart(node, 77, withBarrier)
+	questions := sent[replica.Sounding](node, busy.id)
+	if len(questions) == 0 {
+		t.Fatal("it asks nobody")
+	}
+	w.add(busy, 1, 1, "milk", 5000)
+	tx := w.fill(busy)
+	w.deliver(node, busy, replica.Message(questions[0])) // waits for the commit under way
+	// Meanwhile the asker takes that write, and the busy one hears that it has it.
+	for _, m := range sent[replica.Replicate](busy, node.id) {
+		w.deliver(busy, node, m)
+	}
+	w.commit(node)
+	w.now += 1100 * milli
+	busy.shard.Tick(w.clock())
+	busy.take()
+	asked := sent[replica.Sounding](busy, node.id)
+	if len(asked) == 0 {
+		t.Fatal("the busy one does not ask")
+	}
+	for _, m := range asked {
+		w.deliver(busy, node, m)
+	}
+	for _, m := range sent[replica.Sounded](node, busy.id) {
+		w.deliver(node, busy, m)
+	}
+	if err := tx.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	busy.shard.Committed(w.clock(), nil)
+	busy.take()
+	for _, m := range sent[replica.Sounded](busy, node.id) {
+		for _, d := range m.Batch {
+			if d.Lost {
+				t.Errorf("%v is told that it lost its store: it showed less before it showed more", node.id)
+			}
+		}
+		w.deliver(busy, node, m)
+	}
+	if n := node.shard.Stats.StoresLost; n != 0 {
+		t.Errorf("%d stores are taken for lost", n)
+	}
+}
+
+// ringWithout is the ring of the first nodes after some have left.
+func (w *trio) ringWithout(nodes, owners int, left ...ring.NodeID) *ring.Ring {
+	var facts ring.Facts
+	for i, id := range []ring.NodeID{"n1", "n2", "n3", "n4", "n5"}[:nodes] {
+		_, _ = facts.Add(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: id, PeerAddr: string(id) + ":1", APIAddr: string(id) + ":2"})
+	}
+	for i, id := range left {
+		_, _ = facts.Add(ring.Fact{Number: uint64(10 + i), Kind: ring.Left, Node: id})
+	}
+	r, err := ring.Fold(ring.Config{Partitions: 1, Replicas: owners}, facts)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// A stand-in that becomes an owner waits for those who may show up, from then on:
+// that it has had a store for long does not matter.
+func TestAStandInThatBecomesAnOwnerIsPatientFromThenOn(t *testing.T) {
+	w := newCrowd(t, 5, 3, withBarrier)
+	w.rounds(3000)
+	next := w.ringWithout(5, 3, w.first[0])
+	var heir, absent *member
+	for _, id := range w.first[3:] {
+		if next.Owns(id, 0) {
+			heir = w.nodes[id]
+		} else {
+			absent = w.nodes[id]
+		}
+	}
+	// It stands in for an owner, so it has a store.
+	w.stop(w.node(2))
+	for i := range uint64(4) {
+		w.add(w.node(0), 1+i, 1+i, "milk", 5000)
+		w.run(nil)
+		w.success(w.node(0))
+		if len(heir.shard.Stored()) > 0 {
+			break
+		}
+		w.stop(absent)
+	}
+	if len(heir.shard.Stored()) == 0 {
+		t.Fatal("the heir does not stand in")
+	}
+	w.rounds(10_000)
+	w.link(w.node(2).id, true)
+	w.stop(absent)
+	w.rounds(100)
+	w.setRing(next)
+	w.rounds(1000)
+	if got := w.state(heir); got == replica.Ready {
+		t.Errorf("a second after it became an owner it is %v, and %v may show up yet", got, absent.id)
+	}
+	w.rounds(4000)
+	if got := w.state(heir); got != replica.Ready {
+		t.Errorf("in the end it is %v", got)
 	}
 }

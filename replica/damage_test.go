@@ -619,3 +619,34 @@ func TestTheLastRowBeforeAnAddressIsFoundByHalving(t *testing.T) {
 		}
 	})
 }
+
+// A log from which nothing may leave while a row is damaged is gone through again
+// when it is whole, though nothing was written meanwhile.
+func TestTheLogIsTrimmedOnceADamagedRowIsWholeAgain(t *testing.T) {
+	w := filled(t, "eggs", "milk")
+	hurt := w.node(1)
+	hurt.damage.row(0, carts.Member("milk"), "")
+	w.ask(hurt, replica.Request{ID: 60, R: 1, Deadline: w.clock().Mono + 100*milli, Query: &replica.Query{Key: carts, Fields: []string{"milk"}}})
+	alone := func(s replica.Send) bool {
+		_, fetch := s.Message.(replica.Fetch)
+		return fetch
+	}
+	for until := w.now + 30_000*milli; w.now < until; {
+		w.now += 100 * milli
+		for _, id := range w.first {
+			w.nodes[id].shard.Tick(w.clock())
+			w.nodes[id].take()
+		}
+		w.run(alone)
+	}
+	if groups, _, _ := hurt.tally(); groups != 2 {
+		t.Fatalf("with a damaged row %d groups are logged, want 2", groups)
+	}
+	w.rounds(60_000)
+	if len(w.row(hurt, carts.Member("milk")).Live) != 1 {
+		t.Fatal("the row is not whole again")
+	}
+	if groups, _, _ := hurt.tally(); groups != 0 {
+		t.Errorf("all is whole and stable, and %d groups are logged", groups)
+	}
+}

@@ -161,6 +161,7 @@ func (s *Shard) receiveEvents(from ring.NodeID, m Events) {
 		}
 		news, early := false, false
 		for i := range m.Groups {
+			s.noteForgotten(c, p, from, &m.Groups[i])
 			outcome, err := c.apply(p, &m.Groups[i])
 			if err != nil {
 				return err

@@ -28,8 +28,8 @@ type read struct {
 	tries   int
 	ended   bool
 
-	hash   [16]byte // of this node's own rows, when they are large
-	hashed int      // 1 + the answer they are in; 0 when there is none
+	hash   [16]byte // of this node's own rows, when they were large at first
+	hashed []Found  // those rows; nil when there are none
 }
 
 // freshness is the staleness of one answer on this node's clock: all that was
@@ -53,9 +53,13 @@ func (r *read) wake(s *Shard) {
 		s.readOn(r)
 	case r.hedgeAt <= s.now.Mono:
 		s.hedgeLater(r)
-		if len(r.asks) > 0 && s.askNext(r) {
+		switch {
+		case len(r.asks) == 0:
+		case s.askNext(r):
 			s.Stats.Hedges++
 			s.readOn(r)
+		case r.count.State() == quorum.Reached && r.againAt == 0:
+			s.tryAgain(r) // not fresh enough yet, and somebody is silent: the others may know better by now
 		}
 	}
 }

@@ -32,7 +32,9 @@ type Result struct {
 	Failure *Failure // nil on success
 
 	// Of a query, or of what a mutation had to read before it.
-	Degraded bool // fewer than R owners answered: what only absent ones know was not seen
+	// Fewer than R owners answered, so what only absent ones know was not seen; or a
+	// retry was recognised, and nobody knows how many had answered at the first try.
+	Degraded bool
 
 	Answers int // of a query: replicas whose rows were joined; of a mutation: replicas that hold it durably
 

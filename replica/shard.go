@@ -192,7 +192,7 @@ type Stats struct {
 	Trimmed      uint64 // groups that left a log because they were stable
 	TrimmedEarly uint64 // groups that left a log because it had grown over its cap: an alarm
 	Forgotten    uint64 // operations that left memory because nobody can retry them any more
-	MayRepeat    uint64 // operations that left memory because there were too many: a retry may count twice
+	MayRepeat    uint64 // operations that left memory because there were too many, or came from a departed node after that: a retry may count twice
 	HashFirst    uint64 // reads that sent a hash of large rows along
 	SameRows     uint64 // answers without rows, because they hash to what was sent along
 	TooStale     uint64 // reads refused because no replica was fresh enough
@@ -271,7 +271,7 @@ func New(cfg Config, actor dvv.Actor, r *ring.Ring, now Now) (*Shard, error) {
 	}
 	s.after(s.cfg.ExchangeEvery/4, s.exchangeRound)
 	s.after(s.cfg.HandoffEvery, s.handoffRound)
-	s.turnRing()
+	s.turnRing(r)
 	s.after(0, s.soundRound)
 	s.after(s.cfg.TrimEvery, s.trimRound)
 	s.startTrees()
@@ -392,11 +392,12 @@ func (s *Shard) SetRing(now Now, r *ring.Ring) {
 	if s.ring.Hash() == r.Hash() {
 		return
 	}
+	old := s.ring
 	s.ring = r
 	for _, p := range s.parts {
 		clear(p.covered)
 	}
-	s.turnRing()
+	s.turnRing(old)
 	s.soundAll()
 }
 

@@ -257,6 +257,28 @@ func TestARemoveSaysWhenItCouldNotReadAtR(t *testing.T) {
 	}
 }
 
+// The retry of a remove may read at R. What was removed was found by the first try.
+func TestARetryDoesNotSayThatTheFirstTryReadAtR(t *testing.T) {
+	w := newTrio(t, func(c *replica.Config) { c.R = 3 })
+	first, third := w.node(0), w.node(2)
+	w.add(first, 1, 1, "milk", 5000)
+	w.run(nil)
+	w.success(first)
+	third.shard.SetRing(w.clock(), w.pair(third.id)) // its answer does not count
+	remove := replica.Mutation{Key: carts, Verb: replica.Update, Changes: []replica.Change{{Member: "milk", Remove: true}},
+		Op: crdt.Operation{Client: [16]byte{9}, Seq: 2, Issued: w.clock().Wall}}
+	for _, try := range []string{"first", "second"} {
+		m := remove
+		w.ask(first, replica.Request{ID: 2, Deadline: w.clock().Mono + 5000*milli, Mutation: &m})
+		w.run(nil)
+		if res := w.success(first); !res.Degraded || !res.Wrote {
+			t.Errorf("the %s try: %+v", try, res)
+		}
+		third.shard.SetRing(w.clock(), w.ring)
+		third.take()
+	}
+}
+
 // pair is the ring after a node has left.
 func (w *trio) pair(without ring.NodeID) *ring.Ring {
 	var facts ring.Facts

@@ -34,16 +34,23 @@ type partDepth struct {
 	forgotBefore int64     // see closedBefore, when the operations were
 }
 
+// shown is one answer of a member about one partition.
+type shown struct {
+	asked, askedWall int64 // when the question went out; 0 for never
+	clock            dvv.Clock
+	active           bool // its sender had this node on its active lists
+}
+
 // depth is what one member has shown of one partition, under the present ring.
 type depth struct {
-	asked, askedWall     int64 // when the question went out that was answered last; 0 for never
-	clock                dvv.Clock
-	peak                 dvv.Clock // all it ever showed
+	shown                          // the latest
 	covered              bool      // its clock is durable here
-	active, ready        bool      // what the answer said
+	owed                 shown     // an earlier one that is not; nobody asks so often that it is never reached
+	peak                 dvv.Clock // all it ever showed
+	ready                bool      // what the latest answer said
 	coveredAt, coverWall int64     // the latest asked that is covered; 0 for never
 	barrierAt            int64     // the latest of those whose sender had this node on its active lists
-	late                 bool      // not covered when the next answer came: something is missing
+	pulledAt             int64     // when what is missing was asked for; 0 for never
 }
 
 // sounded is a question under way.
@@ -72,14 +79,38 @@ func (p *partDepth) committed(c dvv.Clock) {
 }
 
 func (d *depth) settle(durable dvv.Clock) {
-	if d.asked == 0 || d.covered || !durable.Covers(d.clock) {
+	if d.asked == 0 || d.covered {
 		return
 	}
-	d.covered, d.late = true, false
-	d.coveredAt, d.coverWall = d.asked, d.askedWall
-	if d.active {
-		d.barrierAt = d.asked
+	if d.owed.asked != 0 && durable.Covers(d.owed.clock) {
+		d.reached(&d.owed)
+		d.owed = d.shown
 	}
+	if durable.Covers(d.clock) {
+		d.reached(&d.shown)
+		d.covered, d.owed = true, shown{}
+	}
+}
+
+func (d *depth) reached(a *shown) {
+	d.coveredAt, d.coverWall = a.asked, a.askedWall
+	if a.active {
+		d.barrierAt = a.asked
+	}
+}
+
+// show takes the next answer. One before it that is not covered yet stays until
+// it is: who is always a little behind knows how little. It goes when the member
+// holds less now than it did, for then nobody may have what it held.
+func (d *depth) show(a shown) {
+	if d.asked != 0 && !d.covered && d.owed.asked == 0 {
+		d.owed = d.shown
+	}
+	d.shown, d.covered = a, false
+	if !a.clock.Covers(d.owed.clock) {
+		d.owed = shown{}
+	}
+	d.peak.Join(a.clock)
 }
 
 // depth returns what a member showed; nil for who is no member.
@@ -145,8 +176,10 @@ func (s *Shard) sound(to ring.NodeID, parts []int) {
 	s.send(to, m)
 }
 
-// maxSounding is how long a reply may take, in rounds.
-const maxSounding = 16
+const (
+	maxSounding = 16 // rounds that a reply may take
+	pullsARound = 8  // times at most that a member is asked for what is missing, however often it is sounded
+)
 
 func (s *Shard) forgetSoundings() {
 	for id, q := range s.soundings {
@@ -166,14 +199,29 @@ func (s *Shard) receiveSounding(from ring.NodeID, m Sounding) {
 			return
 		}
 	}
+	lost := s.lost(from, m)
 	if s.committing == nil {
-		s.answerSounding(from, m)
+		s.answerSounding(from, m, lost)
 	} else if len(s.committing.soundings) < maxWaitingSoundings {
-		s.committing.soundings = append(s.committing.soundings, func() { s.answerSounding(from, m) })
+		s.committing.soundings = append(s.committing.soundings, func() { s.answerSounding(from, m, lost) })
 	}
 }
 
-func (s *Shard) answerSounding(from ring.NodeID, m Sounding) {
+// lost lists the partitions of which the asker shows less than it has shown
+// before. That is looked at when the question comes: while it waits for a commit
+// the asker goes on, and shows more.
+func (s *Shard) lost(from ring.NodeID, m Sounding) (partitions []int) {
+	for _, e := range m.Batch {
+		if p := s.parts[e.Partition]; p != nil && e.Open {
+			if d := s.depth(p, from); d != nil && !e.Clock.Covers(d.peak) {
+				partitions = append(partitions, e.Partition)
+			}
+		}
+	}
+	return partitions
+}
+
+func (s *Shard) answerSounding(from ring.NodeID, m Sounding, lost []int) {
 	reply := Sounded{ID: m.ID, Ring: s.ring.Hash(), Active: s.up(from)}
 	for _, e := range m.Batch {
 		d := Depth{Partition: e.Partition}
@@ -187,9 +235,7 @@ func (s *Shard) answerSounding(from ring.NodeID, m Sounding) {
 			if !d.Same {
 				d.Clock = p.durable
 			}
-			if o := s.depth(p, from); o != nil && e.Open {
-				d.Lost = !e.Clock.Covers(o.peak)
-			}
+			_, d.Lost = slices.BinarySearch(lost, e.Partition)
 		} else {
 			d.Same = e.Print == dvv.Clock{}.Fingerprint()
 		}
@@ -227,19 +273,19 @@ func (s *Shard) receiveSounded(from ring.NodeID, m Sounded) {
 			continue
 		}
 		d.settle(p.durable)
-		d.late = d.asked != 0 && !d.covered
-		d.asked, d.askedWall, d.covered = at, q.wall, false
-		d.active, d.ready = m.Active, e.Ready
-		if d.clock = e.Clock; e.Same {
-			d.clock = q.clocks[i]
+		late := d.asked != 0 && !d.covered // still not, when the next answer comes: something is missing
+		a := shown{at, q.wall, e.Clock, m.Active}
+		if e.Same {
+			a.clock = q.clocks[i]
 		}
-		d.peak.Join(d.clock)
+		d.show(a)
+		d.ready = e.Ready
 		if e.Lost {
 			s.forgotten(p)
 		}
-		late := d.late
 		d.settle(p.durable)
-		if !d.covered && (late || !p.ready) && !s.without(LogCatchUp) {
+		if !d.covered && (late || !p.ready) && !s.without(LogCatchUp) && (d.pulledAt == 0 || s.now.Mono-d.pulledAt >= s.cfg.SoundEvery/pullsARound) {
+			d.pulledAt = moment(s.now.Mono)
 			s.catchUpFrom(p.ID, from, true)
 		}
 		s.checkReady(p)

@@ -231,3 +231,44 @@ func TestLargeRowsTravelOnlyWhereTheyDiffer(t *testing.T) {
 		t.Error("the other had one value more and did not send it")
 	}
 }
+
+// A read that covers a session does not stand still because one of those it asked
+// is silent: the others may get what is missing meanwhile.
+func TestAReadUnderASessionGoesOnWhileOneReplicaIsSilent(t *testing.T) {
+	w := newTrio(t, withBarrier)
+	w.rounds(3000)
+	writer, reader := w.node(0), w.node(2)
+	late := func(s replica.Send) bool {
+		_, replicate := s.Message.(replica.Replicate)
+		return replicate && s.To == reader.id
+	}
+	w.add(writer, 1, 1, "milk", 5000)
+	w.run(late)
+	session := w.success(writer).Context
+	began := w.now
+	w.ask(reader, replica.Request{ID: 2, R: 1, Session: &session, Deadline: w.clock().Mono + 3000*milli, Query: &replica.Query{Key: carts, Span: &replica.Span{Limit: 10}}})
+	caught := false
+	for len(reader.reply) == 0 && w.now < began+3500*milli {
+		w.run(func(s replica.Send) bool {
+			_, asking := s.Message.(replica.Asking)
+			return asking && !caught && s.To != reader.id
+		})
+		w.now += 10 * milli
+		if !caught && w.now > began+300*milli { // what it lacks arrives
+			caught = true
+			writer.shard.Receive(w.clock(), reader.id, replica.CatchUp{Final: true})
+			writer.take()
+			w.run(nil)
+			if len(w.row(reader, carts.Member("milk")).Live) != 1 {
+				t.Fatal("it did not arrive")
+			}
+		}
+		for _, id := range w.first {
+			w.nodes[id].shard.Tick(w.clock())
+			w.nodes[id].take()
+		}
+	}
+	if res := w.result(reader); res.Failure != nil || w.now > began+1000*milli {
+		t.Errorf("its own disk has had it since 300 ms; after %d ms: %v", (w.now-began)/milli, res.Failure)
+	}
+}

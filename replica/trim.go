@@ -5,6 +5,7 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/ring"
 )
 
 // What is kept for others, and when it goes (rule 4, and the retries of the
@@ -51,6 +52,9 @@ func (s *Shard) trimRound() {
 // transaction is begun: an idle node must not commit for nothing.
 func (s *Shard) hasStable(v View, p *part) (found bool) {
 	groups, bytes, _ := v.Tally(p.ID)
+	if !p.trimmable() && len(p.torn) == 0 {
+		return false // until its rows are whole again
+	}
 	if groups == 0 || bytes > s.cfg.LogCap {
 		return groups > 0
 	}
@@ -118,6 +122,7 @@ func (s *Shard) fillTrim(c *commit, id int) error {
 		return err
 	}
 	stable := s.stable(p)
+	whole := p.trimmable()
 	gone, more, err := p.Trim(c.tx, stable, trimSlice)
 	if err != nil {
 		return err
@@ -138,7 +143,7 @@ func (s *Shard) fillTrim(c *commit, id int) error {
 		return nil
 	}
 	c.then = append(c.then, func(err error) {
-		if err == nil {
+		if err == nil && whole {
 			p.trimmed = stable
 		}
 	})
@@ -262,6 +267,19 @@ func (s *Shard) fillForget(c *commit, id int, from crdt.Operation) error {
 		}
 	})
 	return err
+}
+
+// noteForgotten counts an increment that may count twice. Members are waited for
+// before an operation is forgotten; one that departed is not, for it may never
+// come back. If it does, with an increment whose window is closed and that nobody
+// remembers, then nobody can tell either whether it was retried elsewhere.
+func (s *Shard) noteForgotten(c *commit, p *part, from ring.NodeID, g *crdt.Group) {
+	if g.Delta() == 0 || g.Op.IsZero() || !s.ring.HasDeparted(from) || g.In(p.Clock()) {
+		return
+	}
+	if _, known, err := c.tx.Remembered(p.ID, g.Op); err == nil && !known && g.Op.Issued < s.now.Wall-s.cfg.OpWindow-s.cfg.MaxSkew {
+		s.Stats.MayRepeat++
+	}
 }
 
 // coversAll tells whether a clock has all groups of an operation. Groups come

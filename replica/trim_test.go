@@ -147,4 +147,46 @@ func TestARetryOfWhatLeftTheLogIsOnlyAcknowledgedWhenItIsStable(t *testing.T) {
 	}
 }
 
+// Who departed is not waited for before an operation is forgotten. If it comes back
+// with the same increment, that counts twice, and is said to.
+func TestWhatADepartedNodeBringsAfterItsWindowIsCounted(t *testing.T) {
+	const window, skew = 20_000, 2_000
+	w := newTrio(t, func(c *replica.Config) { c.NoBarrier, c.OpWindow, c.MaxSkew, c.W, c.R = false, window, skew, 1, 1 })
+	w.rounds(3000)
+	gone, other := w.node(0), w.node(1)
+	hits := crdt.Key{Type: crdt.Counter, Bucket: "b", Name: "k"}
+	inc := func(id uint64) replica.Request {
+		return replica.Request{ID: id, W: 1, Deadline: w.clock().Mono + 1000*milli, Mutation: &replica.Mutation{Key: hits, Verb: replica.Add, Delta: 5,
+			Op: crdt.Operation{Client: [16]byte{9}, Seq: 1, Issued: 1_750_000_003_000}}}
+	}
+	w.stop(gone)
+	w.ask(gone, inc(1))
+	w.run(func(s replica.Send) bool { return true })
+	w.success(gone)
+	w.stop(gone)
+	w.ask(other, inc(2))
+	w.run(nil)
+	w.success(other)
+	left := w.pair(gone.id)
+	other.shard.SetRing(w.clock(), left)
+	w.node(2).shard.SetRing(w.clock(), left)
+	for until := w.now + 120_000*milli; w.now < until; w.now += 100 * milli {
+		for _, m := range []*member{other, w.node(2)} {
+			m.shard.Tick(w.clock())
+			m.take()
+		}
+		w.run(func(s replica.Send) bool { return s.To == gone.id })
+	}
+	if _, _, n := other.tally(); n != 0 {
+		t.Fatalf("%d operations are remembered", n)
+	}
+	w.link(gone.id, true)
+	gone.shard.SetRing(w.clock(), left)
+	gone.take()
+	w.rounds(10_000)
+	if got, alarms := w.count(other, hits.Row()), other.shard.Stats.MayRepeat; got != 10 || alarms != 1 {
+		t.Errorf("the counter is %d, with %d alarms: nobody can tell that the 5 are the same", got, alarms)
+	}
+}
+
 func mustClock(m *member) (c dvv.Clock) { c, _, _ = m.store.View().Clock(0); return c }

@@ -161,6 +161,11 @@ func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Gro
 			return crdt.Group{}, false, err
 		}
 		if found {
+			// Another coordinator may have read for it what it removes. Whether at R nobody
+			// noted, and what was read just now says nothing about that.
+			if _, observed := w.m.Observes(); observed {
+				w.result.Degraded = true
+			}
 			return s.recall(c, p, w, m)
 		}
 	}
