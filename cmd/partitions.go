@@ -168,7 +168,11 @@ reads, and nobody is told so. The node is the only one named with --endpoint.`,
 			return err
 		}
 		return s.answer(c, recoverAnswer{append([]int{}, forced...)}, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "%s made ready: %v\n", counted(len(forced), "partition"), forced)
+			if len(forced) == 0 {
+				_, err := fmt.Fprintln(w, "nothing to do: ready already")
+				return err
+			}
+			_, err := fmt.Fprintf(w, "%s made ready: %s\n", counted(len(forced), "partition"), spans(slices.Clone(forced)))
 			return err
 		})
 	}
