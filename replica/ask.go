@@ -64,7 +64,9 @@ func (s *Shard) receiveAsking(from ring.NodeID, m Asking) {
 	if m.MaxStale > 0 && len(s.waiting) < maxAskings && s.owns(m.Partition) {
 		if p, err := s.loaded(m.Partition); err == nil && s.canFreshen(p, m.MaxStale) {
 			s.waiting = append(s.waiting, asking{from, m, s.now.Mono + freshWait})
-			s.after(freshWait, s.wakeWaiting)
+			if len(s.waiting) == 1 {
+				s.after(freshWait, s.wakeWaiting)
+			}
 			return
 		}
 	}

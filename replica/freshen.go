@@ -134,12 +134,27 @@ func (s *Shard) canFreshen(p *part, most int64) bool {
 	return true
 }
 
-// wakeWaiting answers those who wait for fresher data, when it is here or will
-// not come in time.
+// wakeEvery is how often, in ns, those who wait are looked through: commits and
+// soundings come more often under load, and many may wait.
+const wakeEvery = int64(1e6)
+
+// wakeWaiting lets those who wait for fresher data be looked through, now or in a
+// moment.
 func (s *Shard) wakeWaiting() {
-	if len(s.waiting) == 0 {
-		return
+	switch due := s.wokenAt + wakeEvery; {
+	case len(s.waiting) == 0 || s.wakeDue:
+	case due > s.now.Mono:
+		s.wakeDue = true
+		s.at(due, s.answerWaiting)
+	default:
+		s.answerWaiting()
 	}
+}
+
+// answerWaiting answers those who wait for fresher data, when it is here or will
+// not come in time.
+func (s *Shard) answerWaiting() {
+	s.wokenAt, s.wakeDue = s.now.Mono, false
 	waiting := s.waiting
 	s.waiting = nil
 	reads := map[*read]bool{}
@@ -155,6 +170,9 @@ func (s *Shard) wakeWaiting() {
 			own = append(own, q.read)
 		}
 		s.answerTo(w.from, w.m)
+	}
+	if len(s.waiting) > 0 {
+		s.at(s.waiting[0].until, s.wakeWaiting)
 	}
 	for _, r := range own {
 		s.readOn(r)

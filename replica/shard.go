@@ -142,6 +142,8 @@ type Shard struct {
 	asks     map[uint64]ask
 	latency  latency // of answers
 	waiting  []asking
+	wokenAt  int64 // when those were looked through
+	wakeDue  bool  // they will be, in a moment
 	forwards map[uint64]*forward
 	pending  []waiter // what has a deadline, in order of arrival
 	sweepAt  int64

@@ -31,7 +31,7 @@ var shardCounts = []struct{ field, name, help string }{
 	{"Early", "increments_early", "increments that came before the one they follow, and were left to catch-up"},
 	{"Concurrent", "register_concurrent", "register writes that stand beside a concurrent one; one of them is not shown"},
 	{"Forgotten", "operations_forgotten", "operation ids that nobody can retry any more"},
-	{"MayRepeat", "alarm_operations_forgotten_early", "ALARM: operation ids forgotten because there were too many; a retry of one may count twice"},
+	{"MayRepeat", "alarm_operations_forgotten_early", "ALARM: operation ids forgotten because there were too many, or whose retry a node that left brought back; one may count twice"},
 	{"ReadsMerged", "reads", "merged reads"},
 	{"Degraded", "reads_degraded", "reads answered by fewer than R ready owners"},
 	{"Hedges", "reads_hedged", "replicas asked because others were slow"},
