@@ -80,6 +80,7 @@ func (s *Shard) Fill(now Now, tx Tx) error {
 			return fmt.Errorf("store the clock of partition %d: %w", p.ID, err)
 		}
 		s.noticed(p.Partition)
+		s.cutSoon(c, p)
 	}
 	for _, to := range sortedNodes(c.ship) {
 		s.send(to, Replicate{Batch: c.ship[to]})

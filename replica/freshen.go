@@ -3,6 +3,8 @@ package replica
 import (
 	"fmt"
 	"slices"
+
+	"github.com/cartwheel-db/cartwheel/ring"
 )
 
 // Reads that ask for more than a quorum: a state that covers a session, or one
@@ -81,7 +83,7 @@ const (
 // tryAgain lets everybody be asked once more, a little later, unless those who
 // could help cannot be reached.
 func (s *Shard) tryAgain(r *read) {
-	if r.tries > 2 && len(r.asks) == 0 && s.hopeless(r) {
+	if len(r.asks) == 0 && (s.unreachable(r) || r.tries > 2 && s.hopeless(r)) {
 		s.endRead(r)
 		return
 	}
@@ -89,16 +91,15 @@ func (s *Shard) tryAgain(r *read) {
 	r.tries++
 }
 
+// unreachable tells whether all that a read lacks is word of a member whom none
+// of those who answered can reach: no waiting changes that.
+func (s *Shard) unreachable(r *read) bool {
+	st := s.joined(r)
+	return r.covers() && r.maxStale > 0 && !st.Within(r.maxStale) && len(st.Missing) > 0
+}
+
 func (s *Shard) hopeless(r *read) bool {
-	for _, id := range s.members {
-		if !s.up(id) {
-			return true
-		}
-	}
-	if st := s.joined(r); r.maxStale > 0 && !st.Within(r.maxStale) {
-		return len(st.Missing) > 0
-	}
-	return false
+	return s.unreachable(r) || slices.ContainsFunc(s.members, func(id ring.NodeID) bool { return !s.up(id) })
 }
 
 func (s *Shard) askAgain(r *read) {

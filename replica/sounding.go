@@ -31,6 +31,7 @@ type partDepth struct {
 
 	freshened    int64     // when the others were sounded for a read
 	trimmed      dvv.Clock // stable when the log was last gone through to its end
+	cutting      bool      // the log is to be cut with the next commit
 	forgotBefore int64     // see closedBefore, when the operations were
 }
 

@@ -147,10 +147,23 @@ func (s *Shard) fillTrim(c *commit, id int) error {
 			p.trimmed = stable
 		}
 	})
-	if _, bytes, _ := c.tx.Tally(id); bytes > s.cfg.LogCap && gone == 0 {
+	if _, bytes, _ := c.tx.Tally(id); bytes > s.cfg.LogCap && whole {
 		return s.fillCut(c, p, bytes)
 	}
 	return nil
+}
+
+// cutSoon cuts a log that grew to twice its cap since the last round with the
+// next commit: the cap is a bound, not a matter of how fast clients write.
+func (s *Shard) cutSoon(c *commit, p *part) {
+	if _, bytes, _ := c.tx.Tally(p.ID); bytes <= 2*s.cfg.LogCap || p.cutting || !p.trimmable() {
+		return
+	}
+	p.cutting = true
+	s.enqueue(0, func(c *commit) error {
+		p.cutting = false
+		return s.fillTrim(c, p.ID)
+	})
 }
 
 // fillCut removes the oldest groups of a log that is over its cap, down to seven

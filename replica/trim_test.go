@@ -68,6 +68,25 @@ func TestALogOverItsCapIsCutFromItsOldestEndAndSaysSo(t *testing.T) {
 	}
 }
 
+// Between two rounds a log may pass its cap, and not by more than once.
+func TestALogIsCutBetweenRoundsWhenItIsTwiceItsCap(t *testing.T) {
+	w := newTrio(t, func(c *replica.Config) { c.NoBarrier, c.LogCap, c.TrimEvery = false, 4000, 1<<60 })
+	w.rounds(3000)
+	writer := w.node(0)
+	w.stop(w.node(2))
+	most := int64(0)
+	for i := range uint64(300) {
+		w.add(writer, 1+i, 1+i, fmt.Sprintf("item-%03d", i), 5000)
+		w.run(nil)
+		w.success(writer)
+		_, bytes, _ := writer.tally()
+		most = max(most, bytes)
+	}
+	if most > 2*4000+300 || writer.shard.Stats.TrimmedEarly == 0 {
+		t.Errorf("the log grew to %d bytes, %d groups were cut", most, writer.shard.Stats.TrimmedEarly)
+	}
+}
+
 // An operation is remembered until no retry of it can count: its window closed,
 // its dots stable, and everybody's clock of after that time covered.
 func TestAnOperationIsForgottenWhenNobodyCanRepeatItAnyMore(t *testing.T) {
