@@ -87,7 +87,11 @@ func Load(v View, id int) (*Partition, error) {
 		return true
 	})
 	if err == nil && !stored {
-		err = p.orphaned(v)
+		// The first pieces of a promotion stand before the clock does.
+		var promoting bool
+		if _, promoting, err = v.Mark(id); err == nil && !promoting {
+			err = p.orphaned(v)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load deferred clears of partition %d: %w", id, err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/replicatest"
 	"github.com/cartwheel-db/cartwheel/ring"
 	"github.com/cartwheel-db/cartwheel/server/peer"
 )
@@ -51,6 +52,41 @@ func TestACrashAtAnyCommitOfASnapshotLosesNothing(t *testing.T) {
 	}
 	if resumed < 3 {
 		t.Errorf("%d promotions went on after a crash", resumed)
+	}
+}
+
+// A promotion in pieces into an empty partition puts rows before there is a
+// clock. A crash between the pieces is no damage: the promotion goes on.
+func TestRowsOfAPromotionThatHasNoClockYetAreNoDamage(t *testing.T) {
+	interrupted := 0
+	for at := 1; at <= 40; at++ {
+		w := newRelay(t, func(c *replica.Config) { c.SnapshotRate, c.BatchBytes = 16<<10, 2<<10 })
+		first, other, _ := w.apart(30)
+		w.author(first).trim(0)
+		other.store = replicatest.NewMemStore()
+		w.dooms = func(n *post) doom {
+			if n == other && n.commits == at {
+				return crashesAfter
+			}
+			return survives
+		}
+		w.open(first, other)
+		w.until("alike", 60*second, func() bool {
+			if other.shard == nil {
+				_, promoting, _ := other.store.View().Mark(partition)
+				if _, stored, _ := other.store.View().Clock(partition); promoting && !stored {
+					interrupted++
+				}
+				w.open(other)
+			}
+			return w.alike(first, other)()
+		})
+		if s := other.shard.Totals(); s.WipedPartitions > 0 || s.DamagedOthers > 0 {
+			t.Errorf("crash behind commit %d: %d damaged records, %d partitions begun anew", at, s.DamagedOthers, s.WipedPartitions)
+		}
+	}
+	if interrupted == 0 {
+		t.Error("no crash came between the first piece and the clock")
 	}
 }
 
