@@ -54,7 +54,7 @@ const (
 	Recovering = "recovering" // serves, and catches up
 	Ready      = "ready"      // serves and has caught up
 	Draining   = "draining"   // finishes what it has begun, or hands off what it stores, and takes nothing new
-	Left       = "left"       // stopped on purpose, or departed with nothing left to hand off
+	Left       = "left"       // departed with nothing left to hand off; of a member that it was stopped on purpose
 )
 
 // NodeStatus is what a node says of itself.

@@ -43,15 +43,15 @@ func (s clusterService) census() census {
 
 // node describes a member; one that the ring does not know has its id alone.
 func (c census) node(id ring.NodeID) *cartwheelv1.Node {
-	m, _ := c.ring.Node(id)
+	m, member := c.ring.Node(id)
 	n := &cartwheelv1.Node{Id: string(id), Zone: m.Zone, Weight: m.Weight, ApiAddress: m.APIAddr, PeerAddress: m.PeerAddr}
 	p := c.peers[id]
 	switch {
 	case id == c.self:
 		n.State = nodeStates[c.status.State]
-	case p.State == Left:
+	case p.State == Left && !member:
 		n.State = cartwheelv1.NodeState_NODE_STATE_LEFT
-	case !p.Alive:
+	case !p.Alive || p.State == Left: // a member that was stopped comes back
 		n.State = cartwheelv1.NodeState_NODE_STATE_UNREACHABLE
 	case p.State == "":
 		n.State = cartwheelv1.NodeState_NODE_STATE_READY

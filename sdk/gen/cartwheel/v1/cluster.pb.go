@@ -39,7 +39,7 @@ const (
 	NodeState_NODE_STATE_UNREACHABLE NodeState = 5
 	// Serves, and fetches partitions that it has never been ready for.
 	NodeState_NODE_STATE_JOINING NodeState = 6
-	// Said goodbye: stopped on purpose.
+	// Departed by an operator's act, with nothing left to hand off.
 	NodeState_NODE_STATE_LEFT NodeState = 7
 )
 
