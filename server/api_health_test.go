@@ -196,3 +196,19 @@ func TestForcingPartitionsReadyNamesThemOrAll(t *testing.T) {
 		}
 	}
 }
+
+// A member that was stopped is away and may come back; left is the word for who
+// departed.
+func TestAMemberThatWasStoppedIsUnreachableAndHasNotLeft(t *testing.T) {
+	n := newSingle(t, 1)
+	var facts ring.Facts
+	for i, id := range []ring.NodeID{"n1", "n2"} {
+		must(facts.Add(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: id, PeerAddr: string(id) + ":1", APIAddr: string(id) + ":2"}))
+	}
+	n.ring = must(ring.Fold(ring.Config{Partitions: 4, Replicas: 1}, facts))
+	n.peer = server.Left
+	res := must(serve(t, n).cluster.Members(t.Context(), connect.NewRequest(&v1.ClusterServiceMembersRequest{})))
+	if got := res.Msg.GetNodes()[1].GetState(); got != v1.NodeState_NODE_STATE_UNREACHABLE {
+		t.Errorf("it is %v", got)
+	}
+}

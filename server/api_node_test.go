@@ -36,6 +36,7 @@ type single struct {
 	seen    []crdt.Stamp // of the requests
 	foreign uint64       // last seq of foreignActor
 	state   string
+	peer    string                 // the state that n2 shows
 	health  []replica.Health       // nil for what the engine says
 	reports []replica.VerifyReport // one for each look at a verification
 
@@ -188,7 +189,7 @@ func (n *single) Snapshot() server.NodeStatus {
 	return server.NodeStatus{
 		State: n.state, Version: "v0", ClusterID: "c1", Started: time.UnixMilli(startMillis - 5000),
 		Stamp: n.shard.Stamp(), Stored: len(n.shard.Stored()), Owned: 4,
-		Peers: []server.PeerStatus{{ID: "n2", Addr: "127.0.0.1:7002", RingHash: 0xabc}}, Totals: n.shard.Totals(),
+		Peers: []server.PeerStatus{{ID: "n2", Addr: "127.0.0.1:7002", RingHash: 0xabc, State: n.peer, Alive: n.peer != ""}}, Totals: n.shard.Totals(),
 	}
 }
 
