@@ -193,8 +193,9 @@ func TestUnderASplitReadsAreServedWithinTheirBoundAndThenRefusedOnBothSides(t *t
 		return tooStale(t, err, limit, time.Since(began), near.id, other.id)
 	})
 	unseen := time.Since(written)
-	if size, err := alone.Size(t.Context()); err != nil || size != 1 || info.Staleness.Bound < unseen {
-		t.Errorf("without a bound, %v after a write it has not seen: %d, %v, %v", unseen, size, info.Staleness, err)
+	// What was on its way to a stopped process may have reached its socket.
+	if size, err := alone.Size(t.Context()); err != nil || size < 1 || size > 2 || size == 1 && info.Staleness.Bound < unseen {
+		t.Errorf("without a bound, %v after a write of the other side: %d, %v, %v", unseen, size, info.Staleness, err)
 	}
 	if _, err := cart(far).Size(t.Context()); !errors.Is(err, cartwheel.QuorumNotReached) {
 		t.Errorf("a read of two: %v", err)
