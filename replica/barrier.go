@@ -40,10 +40,7 @@ func (s *Shard) checkReady(p *part) {
 func (s *Shard) caughtUp(p *part) bool {
 	owners := s.ring.Owners(p.ID)
 	met, seasoned := 0, 0
-	for _, id := range s.members {
-		if id == s.cfg.Self {
-			continue
-		}
+	for _, id := range s.others {
 		d := s.depth(p, id)
 		if d.barrierAt == 0 || d.barrierAt < p.since {
 			if s.up(id) || s.now.Mono < p.since+s.cfg.Patience {
@@ -96,12 +93,14 @@ func (s *Shard) putMark(partition int) {
 
 // turnRing fits what is known of others, and who is ready, to a new ring.
 func (s *Shard) turnRing(old *ring.Ring) {
-	s.members = s.members[:0:0]
+	s.others = s.others[:0:0]
 	for _, m := range s.ring.Members() {
-		s.members = append(s.members, m.ID)
+		if m.ID != s.cfg.Self {
+			s.others = append(s.others, m.ID)
+		}
 	}
-	slices.Sort(s.members)
-	for _, id := range sortedInts(s.parts) {
+	slices.Sort(s.others)
+	for _, id := range sortedKeys(s.parts) {
 		p := s.parts[id]
 		p.depths = nil
 		if s.owns(id) {
@@ -134,14 +133,4 @@ func (s *Shard) ForceReady(now Now, partition int) bool {
 	s.Stats.ForcedReady++
 	s.putMark(partition)
 	return true
-}
-
-// sortedInts lists the keys of a map in order.
-func sortedInts[V any](m map[int]V) []int {
-	keys := make([]int, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -82,7 +83,7 @@ func (s *Shard) Fill(now Now, tx Tx) error {
 		s.noticed(p.Partition)
 		s.cutSoon(c, p)
 	}
-	for _, to := range sortedNodes(c.ship) {
+	for _, to := range sortedKeys(c.ship) {
 		s.send(to, Replicate{Batch: c.ship[to]})
 	}
 	if mutated(ackBeforeSync) {
@@ -140,19 +141,21 @@ func (s *Shard) Committed(now Now, err error) {
 }
 
 func (s *Shard) sendAcks(c *commit) {
-	for _, to := range sortedNodes(c.acks) {
+	for _, to := range sortedKeys(c.acks) {
 		s.send(to, Acked{Batch: c.acks[to]})
 	}
 	clear(c.acks)
 }
 
-func sortedNodes[V any](m map[ring.NodeID]V) []ring.NodeID {
-	ids := make([]ring.NodeID, 0, len(m))
-	for id := range m {
-		ids = append(ids, id)
+// sortedKeys lists the keys of a map in order: nothing that goes out may depend on
+// the order of a map.
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
 	}
-	slices.Sort(ids)
-	return ids
+	slices.Sort(keys)
+	return keys
 }
 
 // part returns the replica of a partition that this transaction will change.

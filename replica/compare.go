@@ -164,7 +164,7 @@ func (s *Shard) askRoots() {
 			batch[p.peer] = append(batch[p.peer], e)
 		}
 	}
-	for _, peer := range sortedNodes(batch) {
+	for _, peer := range sortedKeys(batch) {
 		s.send(peer, TreeRoots{id, batch[peer]})
 	}
 }

@@ -312,7 +312,7 @@ func (s *Shard) countDamage(r record) {
 func (s *Shard) mended(r record) {
 	d := &s.shardDamage
 	d.known = deleteRecord(d.known, r)
-	for _, id := range sortedInts(s.parts) {
+	for _, id := range sortedKeys(s.parts) {
 		p := s.parts[id]
 		p.wounds, p.torn = deleteRecord(p.wounds, r), deleteRecord(p.torn, r)
 	}

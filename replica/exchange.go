@@ -33,8 +33,8 @@ func (s *Shard) loaded(id int) (p *part, err error) {
 }
 
 func (s *Shard) exchangeRound() {
-	for _, id := range s.members {
-		if id != s.cfg.Self && s.usable(id) {
+	for _, id := range s.others {
+		if s.usable(id) {
 			s.exchangeWith(id)
 		}
 	}

@@ -99,7 +99,7 @@ func (s *Shard) unreachable(r *read) bool {
 }
 
 func (s *Shard) hopeless(r *read) bool {
-	return s.unreachable(r) || slices.ContainsFunc(s.members, func(id ring.NodeID) bool { return !s.up(id) })
+	return s.unreachable(r) || slices.ContainsFunc(s.others, func(id ring.NodeID) bool { return !s.up(id) })
 }
 
 func (s *Shard) askAgain(r *read) {
@@ -127,8 +127,8 @@ func (s *Shard) canFreshen(p *part, most int64) bool {
 		return true // asked just now
 	}
 	p.freshened = s.now.Mono
-	for _, id := range s.members {
-		if id != s.cfg.Self && s.usable(id) {
+	for _, id := range s.others {
+		if s.usable(id) {
 			s.sound(id, []int{p.ID})
 		}
 	}

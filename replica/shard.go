@@ -149,7 +149,7 @@ type Shard struct {
 	sweepAt  int64
 	timers   timers
 
-	members   []ring.NodeID // of the ring, sorted; this node among them
+	others    []ring.NodeID // the ring's members but this node, sorted
 	soundings map[uint64]sounded
 	unready   int // owned partitions that were not ready at the last round
 

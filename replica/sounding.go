@@ -24,7 +24,7 @@ type partDepth struct {
 	durable dvv.Clock // the stored clock; replaced, never changed in place
 	print   [16]byte  // its fingerprint, if printed
 	printed bool
-	depths  []depth // of the members, in the order of Shard.members; nil before the first question
+	depths  []depth // of the members, in the order of Shard.others; nil before the first question
 	since   int64   // [Now.Mono] from which on answers count for the barrier: it owned the partition, and its store was open
 	ready   bool
 	marked  bool // it is durable here that this owner has been ready
@@ -114,14 +114,14 @@ func (d *depth) show(a shown) {
 	d.peak.Join(a.clock)
 }
 
-// depth returns what a member showed; nil for who is no member.
+// depth returns what another member showed; nil for who is none.
 func (s *Shard) depth(p *part, id ring.NodeID) *depth {
-	i, found := slices.BinarySearch(s.members, id)
+	i, found := slices.BinarySearch(s.others, id)
 	if !found {
 		return nil
 	}
 	if p.depths == nil {
-		p.depths = make([]depth, len(s.members))
+		p.depths = make([]depth, len(s.others))
 	}
 	return &p.depths[i]
 }
@@ -145,8 +145,8 @@ func (s *Shard) soundAll() {
 			}
 		}
 	}
-	for _, id := range s.members {
-		if id != s.cfg.Self && s.usable(id) {
+	for _, id := range s.others {
+		if s.usable(id) {
 			s.sound(id, owned)
 		}
 	}

@@ -9,11 +9,8 @@ func (s *Shard) staleness(p *part) Staleness {
 		return Staleness{Bound: Unknown, Reachable: Unknown}
 	}
 	var out Staleness
-	for _, id := range s.members {
-		if id == s.cfg.Self {
-			continue
-		}
-		age := s.age1(p, id)
+	for _, id := range s.others {
+		age := s.ageToward(p, id)
 		out.Bound = worse(out.Bound, age)
 		if s.up(id) {
 			out.Reachable = worse(out.Reachable, age)
@@ -24,9 +21,9 @@ func (s *Shard) staleness(p *part) Staleness {
 	return out
 }
 
-// age1 is how long ago a moment was whose durable state of one member is covered
+// ageToward is how long ago a moment was whose durable state of one member is covered
 // here.
-func (s *Shard) age1(p *part, id ring.NodeID) int64 {
+func (s *Shard) ageToward(p *part, id ring.NodeID) int64 {
 	d := s.depth(p, id)
 	if d == nil || d.coveredAt == 0 {
 		return Unknown
@@ -79,11 +76,8 @@ func (s *Shard) Health(now Now) []Health {
 			continue
 		}
 		h := Health{Partition: id, State: s.State(id), Staleness: s.staleness(p), Install: s.installProgress(id)}
-		for _, m := range s.members {
-			if m == s.cfg.Self {
-				continue
-			}
-			ph := PeerHealth{ID: m, Age: s.age1(p, m)}
+		for _, m := range s.others {
+			ph := PeerHealth{ID: m, Age: s.ageToward(p, m)}
 			if d := s.depth(p, m); !d.covered {
 				ph.Missing = d.clock.Minus(p.durable).Count()
 			}

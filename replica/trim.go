@@ -80,7 +80,7 @@ func (s *Shard) hasClosed(v View, p *part) (found bool) {
 	}
 	closed := s.closedBefore(p)
 	if operations > s.cfg.OpCap {
-		closed = max(closed, s.now.Wall-s.cfg.OpWindow-s.cfg.MaxSkew)
+		closed = max(closed, s.closedAt(s.now.Wall))
 	}
 	if closed <= p.forgotBefore {
 		return false
@@ -147,7 +147,7 @@ func (s *Shard) fillTrim(c *commit, id int) error {
 			p.trimmed = stable
 		}
 	})
-	if _, bytes, _ := c.tx.Tally(id); bytes > s.cfg.LogCap && whole {
+	if _, bytes, _ := c.tx.Tally(id); bytes > s.cfg.LogCap {
 		return s.fillCut(c, p, bytes)
 	}
 	return nil
@@ -217,19 +217,20 @@ func (s *Shard) closedBefore(p *part) int64 {
 	if mutated(forgetOperationEarly) {
 		return wall - s.cfg.OpWindow
 	}
-	for _, id := range s.members {
-		if id == s.cfg.Self {
-			continue
-		}
+	for _, id := range s.others {
 		d := s.depth(p, id)
 		if d.coveredAt == 0 {
 			return 0
 		}
 		wall = min(wall, d.coverWall)
 	}
-	// No two clocks differ by more than the maximum skew, or stamps raise an alarm.
-	return wall - s.cfg.OpWindow - s.cfg.MaxSkew
+	return s.closedAt(wall)
 }
+
+// closedAt returns the time before which an operation must have been issued for
+// its window to be closed everywhere when this node's wall clock shows wall: no
+// two clocks differ by more than the maximum skew, or stamps raise an alarm.
+func (s *Shard) closedAt(wall int64) int64 { return wall - s.cfg.OpWindow - s.cfg.MaxSkew }
 
 // fillForget forgets operations, in order of issue from one on.
 func (s *Shard) fillForget(c *commit, id int, from crdt.Operation) error {
@@ -253,10 +254,10 @@ func (s *Shard) fillForget(c *commit, id int, from crdt.Operation) error {
 		switch {
 		case m.Op.Issued < closed && coversAll(stable, &m):
 			s.Stats.Forgotten++
-		case over > 0 && m.Op.Issued < s.now.Wall-s.cfg.OpWindow-s.cfg.MaxSkew:
+		case over > 0 && m.Op.Issued < s.closedAt(s.now.Wall):
 			s.Stats.MayRepeat++
 		default:
-			return m.Op.Issued < closed || over > 0 && m.Op.Issued < s.now.Wall-s.cfg.OpWindow
+			return m.Op.Issued < closed // what follows was issued later
 		}
 		over--
 		gone = append(gone, m.Op)
@@ -290,7 +291,7 @@ func (s *Shard) noteForgotten(c *commit, p *part, from ring.NodeID, g *crdt.Grou
 	if g.Delta() == 0 || g.Op.IsZero() || !s.ring.HasDeparted(from) || g.In(p.Clock()) {
 		return
 	}
-	if _, known, err := c.tx.Remembered(p.ID, g.Op); err == nil && !known && g.Op.Issued < s.now.Wall-s.cfg.OpWindow-s.cfg.MaxSkew {
+	if _, known, err := c.tx.Remembered(p.ID, g.Op); err == nil && !known && g.Op.Issued < s.closedAt(s.now.Wall) {
 		s.Stats.MayRepeat++
 	}
 }

@@ -233,12 +233,11 @@ func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Gr
 
 // copies counts the replicas that are known to hold all of an operation durably.
 func (s *Shard) copies(p *part, m *crdt.Remembered) (n int) {
-	for _, id := range s.members {
-		if id == s.cfg.Self {
-			if coversAll(p.durable, m) {
-				n++
-			}
-		} else if d := s.depth(p, id); d.asked != 0 && coversAll(d.clock, m) {
+	if coversAll(p.durable, m) {
+		n++
+	}
+	for _, id := range s.others {
+		if d := s.depth(p, id); d.asked != 0 && coversAll(d.clock, m) {
 			n++
 		}
 	}
