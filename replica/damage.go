@@ -1,11 +1,9 @@
 package replica
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -23,17 +21,6 @@ import (
 //	deferred               the index is built again from the rows
 //	trees, staged          whoever reads them begins anew
 
-// Parts of a store, as [Damage] names them.
-const (
-	partClocks     = "clocks"
-	partRows       = "rows"
-	partDead       = "dead"
-	partDeferred   = "deferred"
-	partLog        = "log"
-	partRemembered = "remembered"
-	partMarks      = "marks"
-)
-
 // DamageStats counts damaged records, each once.
 type DamageStats struct {
 	DamagedRows       uint64
@@ -46,92 +33,11 @@ type DamageStats struct {
 	Unrepairable      uint64 // times that a damaged record was asked for in vain from every owner
 }
 
-// record names a stored record, damaged as its name may be.
-type record struct {
-	part      string
-	partition int
-	key       string
-}
-
-func (r record) compare(o record) int {
-	if r.partition != o.partition {
-		return r.partition - o.partition
-	}
-	if c := strings.Compare(r.part, o.part); c != 0 {
-		return c
-	}
-	return strings.Compare(r.key, o.key)
-}
-
-func (r record) String() string {
-	switch r.part {
-	case partRows:
-		if a, err := crdt.DecodeAddress([]byte(r.key)); err == nil {
-			return fmt.Sprintf("row %v of partition %d", a, r.partition)
-		}
-	case partLog:
-		if len(r.key) == 16 {
-			return fmt.Sprintf("logged group that ends with %v in partition %d", r.dot(), r.partition)
-		}
-	}
-	return fmt.Sprintf("record %x in %s of partition %d", r.key, r.part, r.partition)
-}
-
-// dot is that of a logged group's last event.
-func (r record) dot() dvv.Dot {
-	if len(r.key) != 16 {
-		return dvv.Dot{}
-	}
-	b := []byte(r.key)
-	return dvv.Dot{Actor: dvv.Actor(binary.BigEndian.Uint64(b)), Seq: binary.BigEndian.Uint64(b[8:])}
-}
-
 // partDamage is what a replica knows of damaged records that it met.
 type partDamage struct {
 	wounds  []record // rows, until they are whole; sorted
 	torn    []record // logged groups, until they are dropped; sorted
 	noticed []record // what the shard has not taken note of yet
-}
-
-func insertRecord(list []record, r record) ([]record, bool) {
-	at, found := slices.BinarySearchFunc(list, r, record.compare)
-	if found {
-		return list, false
-	}
-	return slices.Insert(list, at, r), true
-}
-
-func deleteRecord(list []record, r record) []record {
-	if at, found := slices.BinarySearchFunc(list, r, record.compare); found {
-		return slices.Delete(list, at, at+1)
-	}
-	return list
-}
-
-// eachDamage calls fn for the damaged records that an error tells of. It returns
-// false when the error tells of anything else, or of damage below the records,
-// after which nothing of a store can be trusted.
-func eachDamage(err error, fn func(record)) (only bool) {
-	switch e := err.(type) { //nolint:errorlint // the whole tree of errors is gone through, level by level
-	case nil:
-		return false
-	case Damage:
-		part, partition, key := e.Record()
-		if partition < 0 {
-			return false
-		}
-		fn(record{part, partition, string(key)})
-		return true
-	case interface{ Unwrap() error }:
-		return eachDamage(e.Unwrap(), fn)
-	case interface{ Unwrap() []error }:
-		only = true
-		for _, err := range e.Unwrap() {
-			only = eachDamage(err, fn) && only
-		}
-		return only
-	}
-	return false
 }
 
 // spares tells whether an error is about damaged records alone, and notes them:
@@ -345,17 +251,6 @@ func (s *Shard) receiveDamage(from ring.NodeID, m Message) bool {
 	return true
 }
 
-// operation returns which operation a damaged record stood for.
-func (r record) operation() (op crdt.Operation, ok bool) {
-	b := []byte(r.key)
-	if r.part != partRemembered || len(b) != 32 {
-		return op, false
-	}
-	op.Issued, op.Seq = int64(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[24:])
-	copy(op.Client[:], b[8:24])
-	return op, true
-}
-
 // doubts tells whether an error says that an operation was remembered here and
 // cannot be read. Damage beside where it would stand says nothing about it: what
 // else may have been there, the other owners remember.
@@ -388,78 +283,6 @@ func (s *Shard) forgetLost() {
 		})
 	}
 	d.lost = slices.Delete(d.lost, 0, n)
-}
-
-// mendIndex builds the index of deferred dots again from the rows: an entry that
-// cannot be read may hide a row whose deferred dots have arrived.
-func (s *Shard) mendIndex(r record) {
-	d := &s.shardDamage
-	var fresh bool
-	if d.indexes, fresh = insertRecord(d.indexes, r); fresh {
-		s.enqueue(0, func(c *commit) error { return s.fillIndex(c, r, nil) })
-	}
-}
-
-// indexSlice is how many rows one commit looks at.
-const indexSlice = 2000
-
-func (s *Shard) fillIndex(c *commit, r record, from []byte) error {
-	over := func() error {
-		c.then = append(c.then, func(err error) {
-			if err == nil {
-				s.shardDamage.indexes = deleteRecord(s.shardDamage.indexes, r)
-				s.mended(r)
-			}
-		})
-		return c.tx.Purge(r.part, r.partition, []byte(r.key))
-	}
-	if !s.stores(r.partition) {
-		return over()
-	}
-	p, err := c.part(r.partition)
-	if err != nil {
-		return err
-	}
-	type deferring struct {
-		a   crdt.Address
-		row crdt.Row
-	}
-	var rows []deferring
-	var next []byte
-	seen := 0
-	err = p.sparing(c.tx.AllRows(p.ID, from, func(a crdt.Address, row crdt.Row) bool {
-		if len(row.Deferred) > 0 {
-			rows = append(rows, deferring{a, row})
-		}
-		if seen++; seen == indexSlice {
-			next = append(a.AppendBinary(nil), 0)
-		}
-		return seen < indexSlice
-	}))
-	for _, d := range rows {
-		if err != nil {
-			break
-		}
-		after := d.row.Clone()
-		if after.Forget(p.clock) {
-			err = p.putRow(c.tx, d.a, d.row, after)
-		}
-		if err == nil {
-			err = c.tx.ReplaceRow(p.ID, d.a, after) // which rebuilds what the index says of it
-		}
-	}
-	switch {
-	case err != nil:
-		return err
-	case next == nil:
-		return over()
-	}
-	c.then = append(c.then, func(err error) {
-		if err == nil {
-			s.enqueue(0, func(c *commit) error { return s.fillIndex(c, r, next) })
-		}
-	})
-	return nil
 }
 
 // unusableError tells that a partition cannot be used as it is stored: its clock,
