@@ -7,21 +7,24 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/cartwheel-db/cartwheel/dvv"
 )
 
-// Type is one of the four data types. It is part of every address, so two
+// Type is one of the five data types. It is part of every address, so two
 // clients can never make one key hold two types.
 type Type uint8
 
-// The four types.
+// The five types.
 const (
 	Set Type = 1 + iota
 	Counter
 	Register
 	Blob
+	Map
 )
 
-var typeNames = [...]string{Set: "set", Counter: "counter", Register: "register", Blob: "blob"}
+var typeNames = [...]string{Set: "set", Counter: "counter", Register: "register", Blob: "blob", Map: "map"}
 
 func (t Type) String() string {
 	if t.Valid() {
@@ -30,8 +33,12 @@ func (t Type) String() string {
 	return fmt.Sprintf("type(%d)", uint8(t))
 }
 
-// Valid tells whether t is one of the four types.
-func (t Type) Valid() bool { return t >= Set && t <= Blob }
+// Valid tells whether t is one of the five types.
+func (t Type) Valid() bool { return t >= Set && t <= Map }
+
+// HasFields tells whether a key of the type has many rows, told apart by a field:
+// the members of a set, the paths of a map.
+func (t Type) HasFields() bool { return t == Set || t == Map }
 
 // Sizes, in bytes, that names and values may have.
 const (
@@ -41,22 +48,48 @@ const (
 	MaxValue  = 1 << 20
 )
 
-// Key names one value: a set, a counter, a register or a blob.
+// Key names one value: a set, a counter, a register, a blob or a map.
 type Key struct {
 	Type   Type
 	Bucket string
 	Name   string
 }
 
-// Address names one row. Field is the member of a set, and empty for the types
-// that are a single row.
+// Address names one row. Field is the member of a set, the encoded [Path] of a map,
+// and empty for the types that are a single row.
 type Address struct {
 	Key
 	Field string
 }
 
+// RowType returns the type whose payloads the row holds: the address's own, and of
+// a map's row that of its field. 0 for a map's address that names no row.
+func (a Address) RowType() Type {
+	if a.Type != Map {
+		return a.Type
+	}
+	p, err := DecodePath(a.Field)
+	if err != nil {
+		return 0
+	}
+	return p.Kind.Type()
+}
+
+// Cleared returns which dots of a clear of the row's key die in this row: all of
+// them, and none in a counter, whose running totals a reset takes back instead. An
+// actor's totals must not restart while it lives.
+func (a Address) Cleared(c dvv.Clock) dvv.Clock {
+	if a.RowType() == Counter {
+		return dvv.Clock{}
+	}
+	return c
+}
+
 // Row returns the address of the key's only row.
 func (k Key) Row() Address { return Address{Key: k} }
+
+// At returns the address of a row of a map.
+func (k Key) At(p Path) Address { return Address{Key: k, Field: p.Encode()} }
 
 // Member returns the address of one member of a set.
 func (k Key) Member(m string) Address { return Address{Key: k, Field: m} }
@@ -69,12 +102,17 @@ func (a Address) String() string {
 	if a.Field == "" {
 		return a.Key.String()
 	}
+	if a.Type == Map {
+		if p, err := DecodePath(a.Field); err == nil {
+			return a.Key.String() + " " + p.String()
+		}
+	}
 	return a.Key.String() + "[" + a.Field + "]"
 }
 
 // NameError reports a bucket, key or member that is not allowed.
 type NameError struct {
-	What  string // "bucket", "key" or "member"
+	What  string // "bucket", "key", "member" or "field"
 	Size  int    // bytes
 	Limit int    // bytes
 	Why   string
@@ -116,8 +154,15 @@ func (a Address) Check() error {
 	if err := a.Key.Check(); err != nil {
 		return err
 	}
-	if a.Type == Set {
+	switch a.Type {
+	case Set:
 		return CheckMember(a.Field)
+	case Map:
+		p, err := DecodePath(a.Field)
+		if err == nil && p.Whole() {
+			err = fmt.Errorf("%w: %v names no row of its own", errPath, p)
+		}
+		return err
 	}
 	if a.Field != "" {
 		return fmt.Errorf("a %v has no fields, got %q", a.Type, a.Field)
@@ -134,12 +179,14 @@ func (a Address) Compare(b Address) int {
 	return bytes.Compare(a.AppendBinary(nil), b.AppendBinary(nil))
 }
 
-// What follows the key in an address: nothing, or a field. Values above are
-// free for longer paths, such as the fields of maps.
+// What follows the key in an address: nothing, a member, or a path.
 const (
 	pathWhole  = 0
 	pathMember = 1
+	pathPath   = 2
 )
+
+var pathMarks = [...]byte{Set: pathMember, Counter: pathWhole, Register: pathWhole, Blob: pathWhole, Map: pathPath}
 
 // AppendPrefix appends the bytes that the addresses of all rows of the key
 // begin with, and no other key's do.
@@ -154,10 +201,10 @@ func (k Key) AppendPrefix(b []byte) []byte {
 // order of rows on disk.
 func (a Address) AppendBinary(b []byte) []byte {
 	b = a.AppendPrefix(b)
-	if a.Type != Set {
+	if !a.Type.HasFields() {
 		return append(b, pathWhole)
 	}
-	return append(append(b, pathMember), a.Field...)
+	return append(append(b, pathMarks[a.Type]), a.Field...)
 }
 
 var errAddress = errors.New("malformed row address")
@@ -186,11 +233,7 @@ func DecodeAddress(b []byte) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	want := byte(pathWhole)
-	if k.Type == Set {
-		want = pathMember
-	}
-	if len(rest) < 1 || rest[0] != want {
+	if len(rest) < 1 || rest[0] != pathMarks[k.Type] {
 		return Address{}, errAddress
 	}
 	a := Address{Key: k, Field: string(rest[1:])}

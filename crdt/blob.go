@@ -10,25 +10,26 @@ import (
 // BlobValue is one write of a blob. It carries its operation, so that one put
 // that two coordinators applied (a retry) is one sibling to a reader.
 type BlobValue struct {
-	Op    Operation
-	Value []byte
+	Op      Operation
+	Value   []byte
+	Expires int64 // milliseconds since the Unix epoch; 0 for never
 }
 
 // Payload encodes v.
 func (v BlobValue) Payload() Payload {
 	b := append(make([]byte, 0, 48+len(v.Value)), byte(KindBlob))
 	b = AppendOperation(b, v.Op)
-	return pack.AppendBytes(b, v.Value)
+	return appendExpiry(pack.AppendBytes(b, v.Value), v.Expires)
 }
 
 // DecodeBlobValue reads the payload of a blob. Value aliases p.
 func DecodeBlobValue(p Payload) (BlobValue, error) {
 	r := p.body(KindBlob)
-	v := BlobValue{Op: ReadOperation(&r), Value: r.Bytes(MaxValue)}
+	v := BlobValue{Op: ReadOperation(&r), Value: r.Bytes(MaxValue), Expires: readExpiry(&r)}
 	return v, r.Close()
 }
 
-func (v BlobValue) String() string { return fmt.Sprintf("%q", v.Value) }
+func (v BlobValue) String() string { return fmt.Sprintf("%q", v.Value) + until(v.Expires) }
 
 // Sibling is one live value of a blob and its dot.
 type Sibling struct {

@@ -211,7 +211,7 @@ func appendEvent(b []byte, e, previous *Event) []byte {
 	if e.Clear != nil {
 		return AppendClock(b, *e.Clear)
 	}
-	if e.Row.Type == Set {
+	if e.Row.Type.HasFields() {
 		b = pack.AppendString(b, e.Row.Field)
 	}
 	if e.Payload != nil {
@@ -230,8 +230,9 @@ func appendEvent(b []byte, e, previous *Event) []byte {
 }
 
 // ReadGroup reads a group strictly: names, payloads and order are checked as if
-// a client had sent them, and an increment stands alone, so that what is
-// remembered of an operation is one amount at one counter. Payloads alias the reader's input.
+// a client had sent them, and increments come first, in the order of rows, so that
+// what is remembered of an operation tells their dots from the first. Payloads alias the
+// reader's input.
 func ReadGroup(r *pack.Reader) Group {
 	r.ArrayOf(7)
 	g := Group{Actor: dvv.Actor(r.Uint()), First: r.Uint(), Op: ReadOperation(r), Sum: r.Uint(), Stamp: Stamp(r.Uint()), Answer: r.Int()}
@@ -252,8 +253,8 @@ func ReadGroup(r *pack.Reader) Group {
 		if r.Err() != nil {
 			return Group{}
 		}
-		if e.Delta != 0 && n > 1 {
-			r.Fail("increment of %+d in a group of %d events", e.Delta, n)
+		if e.Delta != 0 && last != nil && (last.Delta == 0 || last.Row.Key != e.Row.Key || last.Row.Field >= e.Row.Field) {
+			r.Fail("increment of %+d at %v behind %v", e.Delta, e.Row, last)
 			return Group{}
 		}
 		if e.Follows >= g.First {
@@ -271,7 +272,7 @@ func readEvent(r *pack.Reader, last *Event) Event {
 	shape := r.UintMax(shapeEnd - 1)
 	switch {
 	case shape&shapeSameKey == 0:
-		e.Row.Key = Key{Type: Type(r.UintMax(uint64(Blob))), Bucket: r.String(MaxBucket), Name: r.String(MaxKey)}
+		e.Row.Key = Key{Type: Type(r.UintMax(uint64(Map))), Bucket: r.String(MaxBucket), Name: r.String(MaxKey)}
 		if last != nil && e.Row.Key == last.Row.Key {
 			r.Fail("key of %v repeated", e.Row.Key)
 		}
@@ -294,14 +295,17 @@ func readEvent(r *pack.Reader, last *Event) Event {
 		e.Clear = &c
 		return e
 	}
-	if e.Row.Type == Set {
+	switch e.Row.Type {
+	case Set:
 		e.Row.Field = r.String(MaxMember)
+	case Map:
+		e.Row.Field = r.String(MaxPath)
 	}
 	if err := e.Row.Check(); r.Err() == nil && err != nil {
 		r.Fail("%v", err)
 	}
 	if shape&shapePayload != 0 {
-		e.Payload = readPayload(r, e.Row.Type)
+		e.Payload = readPayload(r, e.Row.RowType())
 	}
 	if shape&shapeKills != 0 {
 		if e.Kills = readDots(r, MaxKills); len(e.Kills) == 0 {

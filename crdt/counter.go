@@ -14,7 +14,10 @@ import (
 // Entry is what an increment puts: the running totals of its actor. Its actor
 // and seq are those of the dot it lives under, and the totals never restart
 // while the actor lives, whatever is reset meanwhile.
-type Entry struct{ P, N Total }
+type Entry struct {
+	P, N    Total
+	Expires int64 // of all that the totals have since the last reset: milliseconds since the Unix epoch, 0 for never
+}
 
 // Component is how far a reset saw one actor: its newest seq and the totals
 // there.
@@ -39,17 +42,17 @@ type Void struct {
 
 // Payload encodes e.
 func (e Entry) Payload() Payload {
-	return e.N.append(e.P.append(append(make([]byte, 0, 40), byte(KindEntry))))
+	return appendExpiry(e.N.append(e.P.append(append(make([]byte, 0, 40), byte(KindEntry)))), e.Expires)
 }
 
 // DecodeEntry reads the payload of an increment.
 func DecodeEntry(p Payload) (Entry, error) {
 	r := p.body(KindEntry)
-	e := Entry{P: readTotal(&r), N: readTotal(&r)}
+	e := Entry{P: readTotal(&r), N: readTotal(&r), Expires: readExpiry(&r)}
 	return e, r.Close()
 }
 
-func (e Entry) String() string { return fmt.Sprintf("+%v-%v", e.P, e.N) }
+func (e Entry) String() string { return fmt.Sprintf("+%v-%v", e.P, e.N) + until(e.Expires) }
 
 // Payload encodes z, which must be sorted by actor.
 func (z Reset) Payload() Payload {
@@ -119,10 +122,15 @@ type Tally struct {
 	floor  map[dvv.Actor]Component // highest component over all live resets
 	voids  []Void
 	live   []Live
+	lapsed []Component // newest entries whose time is over, by actor; they are in floor
 }
 
-// Tally decodes the row of a counter.
-func (r Row) Tally() (*Tally, error) {
+// Tally decodes the row of a counter, whatever has expired in it.
+func (r Row) Tally() (*Tally, error) { return r.TallyAt(0) }
+
+// TallyAt decodes the row of a counter as it reads at a time, in milliseconds since
+// the Unix epoch: an entry whose time is over reads as if it were reset.
+func (r Row) TallyAt(wallMillis int64) (*Tally, error) {
 	t := &Tally{
 		newest: make(map[dvv.Actor]Component, len(r.Live)),
 		floor:  map[dvv.Actor]Component{},
@@ -132,6 +140,15 @@ func (r Row) Tally() (*Tally, error) {
 		if err := t.add(l); err != nil {
 			return nil, fmt.Errorf("counter under %v: %w", l.Dot, err)
 		}
+	}
+	for _, e := range t.newest {
+		if lapsed(e.Expires, wallMillis) {
+			t.lapsed = append(t.lapsed, e)
+		}
+	}
+	slices.SortFunc(t.lapsed, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
+	for _, e := range t.lapsed {
+		raise(t.floor, e)
 	}
 	return t, nil
 }
@@ -252,20 +269,66 @@ func (t *Tally) Value() (v int64, saturated bool) { return t.Exact().Int64() }
 // ErrOverflow refuses an increment that would take a counter out of int64.
 var ErrOverflow = errors.New("counter would leave the range of int64")
 
-// Increment returns the entry an actor puts to add delta, the dots the entry
+// Present tells whether the counter holds anything that no reset saw, be it 0.
+func (t *Tally) Present() bool {
+	for a, e := range t.newest {
+		if e.Seq > t.floor[a].Seq {
+			return true
+		}
+	}
+	return false
+}
+
+// Expires returns when the last of the counter expires, 0 for never.
+func (t *Tally) Expires() (at int64) {
+	first := true
+	for a, e := range t.newest {
+		if e.Seq <= t.floor[a].Seq {
+			continue
+		}
+		if at = later(at, e.Expires); first {
+			at, first = e.Expires, false
+		}
+	}
+	return at
+}
+
+// Increment returns the entry an actor puts to add delta for ever, the dots the entry
 // replaces, and the value afterwards.
 func (t *Tally) Increment(actor dvv.Actor, delta int64) (e Entry, kills []dvv.Dot, value int64, err error) {
+	e, kills, _, value, err = t.IncrementUntil(actor, delta, 0)
+	return e, kills, value, err
+}
+
+// IncrementUntil returns the entry an actor puts to add delta until a time (0 for
+// ever), the dots the entry replaces, and the value afterwards. z, when not empty,
+// has to be put by the same group: the actor's entry before this one had expired,
+// and what was in it does not come back with the new totals.
+//
+// What the totals have since the last reset expires together, at the latest time
+// that was asked for.
+func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, kills []dvv.Dot, z Reset, value int64, err error) {
 	before := t.Exact()
 	after := before.Add(TotalOf(delta))
 	value, over := after.Int64()
 	if over && after.Negative() == (delta < 0) {
-		return Entry{}, nil, 0, fmt.Errorf("%w: %v%+d", ErrOverflow, before, delta)
+		return Entry{}, nil, nil, 0, fmt.Errorf("%w: %v%+d", ErrOverflow, before, delta)
 	}
-	base := t.newest[actor]
-	if z := t.floor[actor]; z.Seq > base.Seq {
-		base = z
+	base, own := t.newest[actor]
+	if floor := t.floor[actor]; floor.Seq >= base.Seq {
+		base, own = floor, false
 	}
 	e = base.Entry
+	if own {
+		expires = later(e.Expires, expires)
+	}
+	e.Expires = expires
+	for _, c := range t.lapsed {
+		if c.Actor == actor {
+			c.Expires = 0
+			z = Reset{c}
+		}
+	}
 	if delta >= 0 {
 		e.P = e.P.Add(TotalOf(delta))
 	} else {
@@ -276,7 +339,20 @@ func (t *Tally) Increment(actor dvv.Actor, delta int64) (e Entry, kills []dvv.Do
 			kills = appendDotOnce(kills, l.Dot)
 		}
 	}
-	return e, kills, value, nil
+	return e, kills, z, value, nil
+}
+
+// Lapse returns what takes back the entries whose time is over, and the dots it
+// kills; nil when there are none.
+func (t *Tally) Lapse() (Reset, []dvv.Dot) {
+	var z Reset
+	var kills []dvv.Dot
+	for _, c := range t.lapsed {
+		kills = append(kills, dvv.Dot{Actor: c.Actor, Seq: c.Seq})
+		c.Expires = 0
+		z = append(z, c)
+	}
+	return z, kills
 }
 
 // Reset returns what a reset of this tally puts and the dots it kills. A void
@@ -292,6 +368,7 @@ func (t *Tally) Reset() (Reset, []dvv.Dot) {
 	}
 	z := make(Reset, 0, len(top))
 	for _, c := range top {
+		c.Expires = 0
 		z = append(z, c)
 	}
 	slices.SortFunc(z, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })

@@ -91,15 +91,28 @@ func (g *Group) Bytes() int {
 	return n
 }
 
-// Delta returns the increment the group carries, 0 if none.
-func (g *Group) Delta() int64 {
-	for i := range g.Events {
-		if g.Events[i].Delta != 0 {
-			return g.Events[i].Delta
-		}
-	}
-	return 0
+// Increment is what an operation adds to one counter.
+type Increment struct {
+	Row   Address
+	Delta int64
 }
+
+// Increments returns what the group adds, in the order of rows. They are the events
+// that it begins with: the dot of the i-th is [Group.Dot](i).
+func (g *Group) Increments() []Increment {
+	var all []Increment
+	for i := range g.Events {
+		e := &g.Events[i]
+		if e.Delta == 0 {
+			break
+		}
+		all = append(all, Increment{e.Row, e.Delta})
+	}
+	return all
+}
+
+// Adds tells whether the group increments a counter.
+func (g *Group) Adds() bool { return len(g.Events) > 0 && g.Events[0].Delta != 0 }
 
 func (e Event) String() string {
 	var b strings.Builder

@@ -12,25 +12,26 @@ import (
 
 // Assign is one write of a register.
 type Assign struct {
-	Stamp Stamp
-	Value []byte
+	Stamp   Stamp
+	Value   []byte
+	Expires int64 // milliseconds since the Unix epoch; 0 for never
 }
 
 // Payload encodes a.
 func (a Assign) Payload() Payload {
 	b := append(make([]byte, 0, 16+len(a.Value)), byte(KindAssign))
 	b = pack.AppendUint(b, uint64(a.Stamp))
-	return pack.AppendBytes(b, a.Value)
+	return appendExpiry(pack.AppendBytes(b, a.Value), a.Expires)
 }
 
 // DecodeAssign reads the payload of a register. Value aliases p.
 func DecodeAssign(p Payload) (Assign, error) {
 	r := p.body(KindAssign)
-	a := Assign{Stamp: Stamp(r.Uint()), Value: r.Bytes(MaxValue)}
+	a := Assign{Stamp: Stamp(r.Uint()), Value: r.Bytes(MaxValue), Expires: readExpiry(&r)}
 	return a, r.Close()
 }
 
-func (a Assign) String() string { return fmt.Sprintf("%q@%v", a.Value, a.Stamp) }
+func (a Assign) String() string { return fmt.Sprintf("%q@%v", a.Value, a.Stamp) + until(a.Expires) }
 
 // Assigned is a live write of a register and its dot.
 type Assigned struct {

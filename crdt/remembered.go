@@ -16,11 +16,10 @@ type Remembered struct {
 	Sum    uint64 // fingerprint of what was asked for
 	Seen   int64  // when this replica first saw it: milliseconds since the Unix epoch, local clock
 	Answer int64
-	Events int       // dots per group
-	Dots   []dvv.Dot // sorted
-	Voided []dvv.Dot // sorted; those of Dots that have a void
-	Delta  int64     // of an increment; 0 for other mutations
-	Row    Address   // the counter's row; of increments only
+	Events int         // dots per group
+	Dots   []dvv.Dot   // sorted
+	Voided []dvv.Dot   // sorted; those of Dots that have a void
+	Adds   []Increment // what it adds to counters, in the order of the first dots of each group; none for other mutations
 }
 
 // Record adds a group to what is remembered of its operation and returns the
@@ -28,28 +27,19 @@ type Remembered struct {
 // that has no void yet. A group that asked for something else under the same id
 // (another amount, another counter) is no copy and is not remembered.
 func (m *Remembered) Record(g *Group, wallMillis int64) (void []dvv.Dot) {
-	delta, row := g.increment()
+	adds := g.Increments()
 	if len(m.Dots) == 0 {
-		m.Op, m.Sum, m.Seen, m.Answer, m.Events = g.Op, g.Sum, wallMillis, g.Answer, len(g.Events)
-		m.Delta, m.Row = delta, row
+		m.Op, m.Sum, m.Seen, m.Answer, m.Events, m.Adds = g.Op, g.Sum, wallMillis, g.Answer, len(g.Events), adds
 	}
-	if delta != m.Delta || row != m.Row {
+	if !slices.Equal(adds, m.Adds) {
 		return nil
 	}
 	m.Dots = insertDot(m.Dots, g.Dot(0))
 	return m.unvoided()
 }
 
-// increment returns what the group adds, and to which counter.
-func (g *Group) increment() (delta int64, row Address) {
-	if delta = g.Delta(); delta != 0 {
-		row = g.Events[0].Row
-	}
-	return delta, row
-}
-
 func (m *Remembered) unvoided() (dots []dvv.Dot) {
-	if m.Delta == 0 || len(m.Dots) == 0 {
+	if len(m.Adds) == 0 || len(m.Dots) == 0 {
 		return nil
 	}
 	for _, d := range m.Dots[1:] {
@@ -60,10 +50,18 @@ func (m *Remembered) unvoided() (dots []dvv.Dot) {
 	return dots
 }
 
-// Void returns the payload that takes back the application at d, and notes it.
-func (m *Remembered) Void(d dvv.Dot) Void {
+// Void returns what takes back the application whose first dot is d, a payload for
+// the row of each of its increments, and notes it.
+func (m *Remembered) Void(d dvv.Dot) []Event {
 	m.Voided = insertDot(m.Voided, d)
-	return Void{Voided: d, Winner: m.Dots[0], Op: m.Op, Delta: m.Delta}
+	first := m.Dots[0]
+	events := make([]Event, len(m.Adds))
+	for i, add := range m.Adds {
+		n := uint64(i)
+		v := Void{Voided: dvv.Dot{Actor: d.Actor, Seq: d.Seq + n}, Winner: dvv.Dot{Actor: first.Actor, Seq: first.Seq + n}, Op: m.Op, Delta: add.Delta}
+		events[i] = Event{Row: add.Row, Payload: v.Payload()}
+	}
+	return events
 }
 
 // Join merges what another replica remembers of the same operation and returns
@@ -73,7 +71,7 @@ func (m *Remembered) Join(o Remembered) (void []dvv.Dot) {
 		*m = o
 		m.Dots, m.Voided = slices.Clone(o.Dots), slices.Clone(o.Voided)
 	}
-	if m.Delta != o.Delta || m.Row != o.Row {
+	if !slices.Equal(m.Adds, o.Adds) {
 		return nil
 	}
 	for _, d := range o.Dots {
@@ -99,15 +97,15 @@ func (m Remembered) String() string {
 
 // AppendRemembered appends the canonical bytes of m.
 func AppendRemembered(b []byte, m *Remembered) []byte {
-	b = AppendOperation(pack.AppendArray(b, 9), m.Op)
+	b = AppendOperation(pack.AppendArray(b, 8), m.Op)
 	b = pack.AppendInt(pack.AppendUint(b, m.Sum), m.Seen)
 	b = pack.AppendUint(pack.AppendInt(b, m.Answer), uint64(m.Events))
 	b = appendDots(appendDots(b, m.Dots), m.Voided)
-	b = pack.AppendInt(b, m.Delta)
-	if m.Delta == 0 {
-		return pack.AppendBytes(b, nil)
+	b = pack.AppendArray(b, len(m.Adds))
+	for _, add := range m.Adds {
+		b = pack.AppendInt(pack.AppendBytes(b, add.Row.AppendBinary(nil)), add.Delta)
 	}
-	return pack.AppendBytes(b, m.Row.AppendBinary(nil))
+	return b
 }
 
 // DecodeRemembered reads a record that takes up all of b.
@@ -122,19 +120,26 @@ func DecodeRemembered(b []byte) (Remembered, error) {
 
 // ReadRemembered reads what [AppendRemembered] wrote.
 func ReadRemembered(r *pack.Reader) Remembered {
-	r.ArrayOf(9)
+	r.ArrayOf(8)
 	m := Remembered{
 		Op: ReadOperation(r), Sum: r.Uint(), Seen: r.Int(), Answer: r.Int(),
-		Events: int(r.UintMax(MaxGroupEvents)), Dots: readDots(r, MaxKills), Voided: readDots(r, MaxKills), Delta: r.Int(),
+		Events: int(r.UintMax(MaxGroupEvents)), Dots: readDots(r, MaxKills), Voided: readDots(r, MaxKills),
 	}
-	row := r.Bytes(8 << 10)
-	if r.Err() != nil || m.Delta == 0 && len(row) == 0 {
-		return m
+	n := r.Array()
+	if n > m.Events || n > r.Left()/8 { // bytes an increment takes at least
+		r.Fail("%d increments of %d events in %d bytes", n, m.Events, r.Left())
 	}
-	a, err := DecodeAddress(row)
-	if err != nil || a.Type != Counter || m.Delta == 0 {
-		r.Fail("remembered increment of %+d at %v: %v", m.Delta, a, err)
+	for i := 0; i < n && r.Err() == nil; i++ {
+		row := r.Bytes(8 << 10)
+		add := Increment{Delta: r.Int()}
+		if r.Err() != nil {
+			break
+		}
+		var err error
+		if add.Row, err = DecodeAddress(row); err != nil || add.Row.RowType() != Counter || add.Delta == 0 {
+			r.Fail("remembered increment of %+d at %v: %v", add.Delta, add.Row, err)
+		}
+		m.Adds = append(m.Adds, add)
 	}
-	m.Row = a
 	return m
 }

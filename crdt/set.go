@@ -41,10 +41,7 @@ func (m Member) String() string {
 	if m.Note != nil {
 		s += fmt.Sprintf(" note %q", m.Note)
 	}
-	if m.Expires != 0 {
-		s += fmt.Sprintf(" until %d", m.Expires)
-	}
-	return s
+	return s + until(m.Expires)
 }
 
 // Member reads the row of a set member: the note of the highest (stamp, actor)

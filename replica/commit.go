@@ -28,7 +28,7 @@ type commit struct {
 	then    []func(error)              // afterwards, in order
 	drops   []int
 	pulls   map[pulled]bool
-	chains  map[chained]uint64
+	chains  map[chained]bool
 	groups  int
 
 	soundings []func() // answers that wait for it
@@ -61,7 +61,7 @@ func (s *Shard) Waiting() bool { return s.committing == nil && len(s.queue) > 0 
 // Committed with the error, and opens the store again, under a new actor.
 func (s *Shard) Fill(now Now, tx Tx) error {
 	s.now = now
-	c := &commit{s: s, tx: tx, ship: map[ring.NodeID][]Shipment{}, pulls: map[pulled]bool{}, chains: map[chained]uint64{}, acks: map[ring.NodeID][]Receipt{}}
+	c := &commit{s: s, tx: tx, ship: map[ring.NodeID][]Shipment{}, pulls: map[pulled]bool{}, chains: map[chained]bool{}, acks: map[ring.NodeID][]Receipt{}}
 	s.committing = c
 	taken, bytes := 0, 0
 	for taken < len(s.queue) && (taken == 0 || c.groups < s.cfg.BatchGroup && bytes < s.cfg.BatchBytes) {
@@ -213,10 +213,12 @@ func (c *commit) void(p *part, op crdt.Operation, d dvv.Dot) error {
 	return nil
 }
 
-// mint hands out the next dot of this opening in the partition.
-func (p *part) mint() dvv.Dot {
-	p.seq++
-	return dvv.Dot{Actor: p.actor, Seq: p.seq}
+// mint hands out the next dots of this opening in the partition, and returns the
+// first of them.
+func (p *part) mint(n int) dvv.Dot {
+	first := dvv.Dot{Actor: p.actor, Seq: p.seq + 1}
+	p.seq += uint64(n)
+	return first
 }
 
 func (c *commit) shipTo(to ring.NodeID, partition int, g crdt.Group) {
@@ -237,25 +239,25 @@ func (c *commit) shipTo(to ring.NodeID, partition int, g crdt.Group) {
 // this commit did not ship that already: nobody sent it to the fallback before,
 // and a fallback does not catch up.
 func (c *commit) shipChain(to ring.NodeID, partition int, g *crdt.Group) {
-	if p := c.s.parts[partition]; p != nil && g.Delta() != 0 {
-		chain, key := p.chain(g), chained{to, partition, g.Events[0].Row, g.Actor}
+	if p := c.s.parts[partition]; p != nil && g.Adds() {
+		chain := p.chain(g)
 		for _, before := range chain[:len(chain)-1] {
-			if before.First > c.chains[key] {
+			if key := (chained{to, partition, before.Dot(0)}); !c.chains[key] {
+				c.chains[key] = true
 				c.shipTo(to, partition, before)
 			}
 		}
-		c.chains[key] = max(c.chains[key], g.First)
+		c.chains[chained{to, partition, g.Dot(0)}] = true
 	}
 	c.shipTo(to, partition, *g)
 }
 
-// chained is a chain of increments that was shipped to a fallback; kept with the
-// seq of the last.
+// chained is a group of increments, by its first dot, that was shipped to a
+// fallback.
 type chained struct {
 	to        ring.NodeID
 	partition int
-	row       crdt.Address
-	actor     dvv.Actor
+	first     dvv.Dot
 }
 
 // pull asks a peer, once this transaction is durable, for what is missing of a

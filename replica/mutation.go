@@ -12,23 +12,24 @@ import (
 // Verb is what a mutation does.
 type Verb uint8
 
-// The verbs. Delete is the clear of a set and the delete of a register or blob.
+// The verbs. Delete is the clear of a set and the delete of a register, blob or map.
 const (
 	Update Verb = 1 + iota // set: add and remove members, in order, as one group
-	Delete                 // set, register, blob: everything that was observed under the key
+	Delete                 // set, register, blob, map: everything that was observed under the key
 	Add                    // counter: increment
 	Zero                   // counter: reset
 	Assign                 // register: write
 	Put                    // blob: write
+	Edit                   // map: changes of fields, as one group
 	verbEnd
 )
 
-var verbNames = [...]string{Update: "update", Delete: "delete", Add: "add", Zero: "reset", Assign: "set", Put: "put"}
+var verbNames = [...]string{Update: "update", Delete: "delete", Add: "add", Zero: "reset", Assign: "set", Put: "put", Edit: "update"}
 
 // verbTypes says which types a verb is for.
 var verbTypes = [verbEnd][]crdt.Type{
-	Update: {crdt.Set}, Delete: {crdt.Set, crdt.Register, crdt.Blob},
-	Add: {crdt.Counter}, Zero: {crdt.Counter}, Assign: {crdt.Register}, Put: {crdt.Blob},
+	Update: {crdt.Set}, Delete: {crdt.Set, crdt.Register, crdt.Blob, crdt.Map},
+	Add: {crdt.Counter}, Zero: {crdt.Counter}, Assign: {crdt.Register}, Put: {crdt.Blob}, Edit: {crdt.Map},
 }
 
 func (v Verb) String() string {
@@ -38,12 +39,16 @@ func (v Verb) String() string {
 	return fmt.Sprintf("verb(%d)", uint8(v))
 }
 
-// Change adds or removes one member.
+// Change is one step of a batch: it adds or removes a member of a set, or writes or
+// removes a row of a map. The delete of a map has one for each counter of which its
+// context tells.
 type Change struct {
-	Member  string
+	Member  string // of a map: the encoded path of a row, or of a set field, to be removed
 	Remove  bool
-	Expires int64 // of an add: milliseconds since the Unix epoch, 0 for never
-	Note    []byte
+	Expires int64        // of what is written: milliseconds since the Unix epoch, 0 for never
+	Note    []byte       // of a member; of a register in a map, its value
+	Delta   int64        // what is added to a counter in a map
+	Shown   crdt.Payload // of a counter's removal under a context: the reset of what the context shows; nil for nothing
 }
 
 // Mutation is a client's write, before it has dots.
@@ -55,6 +60,7 @@ type Mutation struct {
 	Changes []Change
 	Value   []byte
 	Delta   int64
+	Expires int64      // of an increment, a register's or blob's value: milliseconds since the Unix epoch, 0 for never
 	Context *dvv.Clock // the dots the client was shown; nil without a context
 	Session *dvv.Clock // what the mutation reads before it is minted must cover this; nil without a session
 }
@@ -145,8 +151,8 @@ const (
 //
 // The group's stamp is the given one, or above the stamps of the live payloads
 // it stands beside where those are ahead of it, up to latest: the node's own
-// clock may have gone back since.
-func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp, latest crdt.Stamp) (crdt.Group, error) {
+// clock may have gone back since. wallMillis is the time by which expiries go.
+func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp, latest crdt.Stamp, wallMillis int64) (crdt.Group, error) {
 	g := crdt.Group{Actor: first.Actor, First: first.Seq, Op: m.Op, Sum: m.Sum, Stamp: stamp}
 	var err error
 	switch m.Verb {
@@ -155,9 +161,9 @@ func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp
 	case Delete:
 		p.mintDelete(m, seen, &g)
 	case Add:
-		err = p.mintIncrement(v, m, &g)
+		err = p.mintIncrement(v, m, &g, wallMillis)
 	case Zero:
-		err = mintReset(m, seen, &g)
+		err = mintReset(m, seen, &g, wallMillis)
 	case Assign, Put:
 		err = p.mintWrite(v, m, &g, latest)
 	}
@@ -247,16 +253,16 @@ func (p *Partition) mintDelete(m *Mutation, seen *Merged, g *crdt.Group) {
 	}
 }
 
-func (p *Partition) mintIncrement(v View, m *Mutation, g *crdt.Group) error {
+func (p *Partition) mintIncrement(v View, m *Mutation, g *crdt.Group, wallMillis int64) error {
 	row, err := v.Row(p.ID, m.Key.Row())
 	if err != nil {
 		return err
 	}
-	tally, err := row.Tally()
+	tally, err := row.TallyAt(wallMillis)
 	if err != nil {
 		return err
 	}
-	entry, kills, value, err := tally.Increment(g.Actor, m.Delta)
+	entry, kills, lapsed, value, err := tally.IncrementUntil(g.Actor, m.Delta, m.Expires)
 	if err != nil {
 		return err
 	}
@@ -264,12 +270,15 @@ func (p *Partition) mintIncrement(v View, m *Mutation, g *crdt.Group) error {
 		return nil
 	}
 	g.Events = []crdt.Event{{Row: m.Key.Row(), Kills: sortedDots(kills), Payload: entry.Payload(), Delta: m.Delta}}
+	if len(lapsed) > 0 {
+		g.Events = append(g.Events, crdt.Event{Row: m.Key.Row(), Payload: lapsed.Payload()})
+	}
 	return nil
 }
 
-func mintReset(m *Mutation, seen *Merged, g *crdt.Group) error {
+func mintReset(m *Mutation, seen *Merged, g *crdt.Group, wallMillis int64) error {
 	row := seen.Row("")
-	tally, err := row.Tally()
+	tally, err := row.TallyAt(wallMillis)
 	if err != nil {
 		return err
 	}
@@ -293,7 +302,7 @@ func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group, latest crdt.St
 			return err
 		}
 	}
-	payload := crdt.BlobValue{Op: m.Op, Value: m.Value}.Payload()
+	payload := crdt.BlobValue{Op: m.Op, Value: m.Value, Expires: m.Expires}.Payload()
 	if m.Verb == Put {
 		if err := m.crowded(row); err != nil {
 			return err
@@ -302,7 +311,7 @@ func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group, latest crdt.St
 	if m.Verb == Assign {
 		kills = append(kills, row.Dots()...)
 		g.Stamp = after(g.Stamp, row, latest)
-		payload = crdt.Assign{Stamp: g.Stamp, Value: m.Value}.Payload()
+		payload = crdt.Assign{Stamp: g.Stamp, Value: m.Value, Expires: m.Expires}.Payload()
 	}
 	g.Events = []crdt.Event{{Row: a, Kills: sortedDots(kills), Payload: payload}}
 	return nil

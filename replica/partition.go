@@ -304,21 +304,21 @@ func (p *Partition) recall(v View, op crdt.Operation) (crdt.Remembered, bool, er
 	return m, found, err
 }
 
-// Void returns the group that takes back the application of op at d. The caller
-// mints its dot and applies it in the transaction that found the repetition: a
-// crash can then not separate the two.
-func (p *Partition) Void(tx Tx, op crdt.Operation, d dvv.Dot, mint func() dvv.Dot, stamp crdt.Stamp) (crdt.Group, error) {
+// Void returns the group that takes back the application of op whose first dot is d.
+// The caller mints its dots and applies it in the transaction that found the
+// repetition: a crash can then not separate the two.
+func (p *Partition) Void(tx Tx, op crdt.Operation, d dvv.Dot, mint func(n int) dvv.Dot, stamp crdt.Stamp) (crdt.Group, error) {
 	m, found, err := p.recall(tx, op)
 	if err != nil || !found {
 		return crdt.Group{}, fmt.Errorf("void %v of %v in partition %d: remembered %t: %w", d, op, p.ID, found, err)
 	}
-	v := m.Void(d)
+	voids := m.Void(d)
 	if err := tx.PutRemembered(p.ID, &m); err != nil {
 		return crdt.Group{}, err
 	}
-	dot := mint()
+	first := mint(len(voids))
 	p.Counts.Voids++
-	return crdt.Group{Actor: dot.Actor, First: dot.Seq, Stamp: stamp, Events: []crdt.Event{{Row: m.Row, Payload: v.Payload()}}}, nil
+	return crdt.Group{Actor: first.Actor, First: first.Seq, Stamp: stamp, Events: voids}, nil
 }
 
 // collide is rule 8 for a group that is known: where its logged bytes differ,

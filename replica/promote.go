@@ -169,7 +169,7 @@ func (in *Install) touched(tx Tx, limit int) (rows []AddressedRow, stop []byte, 
 		if err != nil {
 			return false, err
 		}
-		r, err := crdt.DecodeRow(value, a.Type)
+		r, err := crdt.DecodeRow(value, a.RowType())
 		rows, places = append(rows, AddressedRow{a, r}), append(places, bytes.Clone(key[1:]))
 		spent += len(key) + len(value)
 		return true, err

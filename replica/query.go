@@ -9,18 +9,22 @@ import (
 	"github.com/cartwheel-db/cartwheel/dvv"
 )
 
-// Query names the rows a read wants: the key's only row (no Fields, no Span),
-// some members of a set, or a span of its members.
+// Query names the rows a read wants: the key's only row, or, of a set or map, some
+// of its rows, a span of them, or no row but how many members there are.
 type Query struct {
 	Key    crdt.Key
-	Fields []string
+	Fields []string // members of a set; encoded paths of a map's rows, or of whole set fields
 	Span   *Span
+	Every  bool  // of a map: all rows, of which there may be [MaxRows]; with fields, all rows of whole set fields
+	Count  int64 // of a set: how many members there are that have not expired at this time, in milliseconds since the Unix epoch; 0 for no count
 }
 
-// Span is a run of a set's members in byte order.
+// Span is a run of a set's members, or of a map's rows, in byte order.
 type Span struct {
 	Prefix string
-	After  string // exclusive; empty for the start
+	From   string // inclusive; empty for the start
+	Until  string // exclusive; empty for the end
+	After  string // exclusive: where the page before ended; empty for none
 	Limit  int    // rows each replica may answer with
 }
 
@@ -28,6 +32,7 @@ type Span struct {
 const (
 	MaxFields  = 1000
 	MaxPage    = 1000
+	MaxRows    = 4096    // of a map that are read, removed or deleted at once
 	pageBytes  = 1 << 20 // a replica's page ends early beyond this many bytes
 	maxAnswer  = 6 << 20 // bytes; an answer must fit into one message
 	afterField = "\x00"  // appended to a field: the smallest string that follows it

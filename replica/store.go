@@ -3,6 +3,7 @@ package replica
 import (
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 )
 
 // A View is one consistent, committed state of a shard's store. What it returns
@@ -25,6 +26,15 @@ type View interface {
 	// AllRows calls fn for each row in the order of address bytes, from the first
 	// whose address bytes are at least from; nil begins at the start.
 	AllRows(p int, from []byte, fn func(crdt.Address, crdt.Row) bool) error
+
+	// Expiring calls fn for each row of which something expires at or before a moment
+	// (milliseconds since the Unix epoch), the earliest first, then in the order of
+	// address bytes, until fn returns false. at is [crdt.Row.Expires]. It reads the
+	// index from times to rows, not the rows.
+	Expiring(p int, until int64, fn func(at int64, a crdt.Address) bool) error
+	// Summary returns what is kept of all members of a set together. It is not found
+	// where none was put: the set has no rows, or nobody knows.
+	Summary(p int, k crdt.Key) (s Summary, found bool, err error)
 
 	// Dead returns the dots deferred at a key by clears, empty when none.
 	Dead(p int, k crdt.Key) (dvv.Clock, error)
@@ -65,6 +75,15 @@ type View interface {
 	Tally(p int) (groups, logBytes, operations int64)
 }
 
+// Summary is what a replica knows of a set without reading its members: how many
+// rows have something live, and a sum over all its rows. Two replicas with equal
+// sums have equal rows, so the count of either is that of both joined.
+type Summary struct {
+	Members uint64
+	Rows    uint64     // those with deferred dots only included
+	Sum     merkle.Sum // of the hashes of the rows, under the cluster's key
+}
+
 // Damage is implemented by errors about stored records that fail their checksum
 // or cannot be read. Such a record is never returned. What a walk meets of it is
 // skipped and reported when the walk is over, so that one record does not hide
@@ -89,8 +108,10 @@ type Tx interface {
 	// PutClock stores the clock, and with it the partition.
 	PutClock(p int, c dvv.Clock) error
 	// PutRow replaces row before by after, an empty one by nothing, and keeps the
-	// index of deferred dots in step.
+	// indexes of deferred dots and of expiries in step.
 	PutRow(p int, a crdt.Address, before, after crdt.Row) error
+	// PutSummary replaces what is kept of a set; the zero Summary removes it.
+	PutSummary(p int, k crdt.Key, s Summary) error
 	// PutDead replaces the dots deferred at a key; empty removes them.
 	PutDead(p int, k crdt.Key, c dvv.Clock) error
 	// PutGroup appends a group to the log.
@@ -109,7 +130,7 @@ type Tx interface {
 	// tells whether there are more.
 	DropStaged(p int, limit int) (more bool, err error)
 	// ReplaceRow replaces a row whatever is stored of it, damaged or not, and
-	// rebuilds what the index of deferred dots says of it.
+	// rebuilds what the indexes of deferred dots and of expiries say of it.
 	ReplaceRow(p int, a crdt.Address, after crdt.Row) error
 	// Purge removes a damaged record, named as [Damage] names it: its key may be the
 	// damaged part of it. A record that is whole stays.

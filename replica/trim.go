@@ -288,7 +288,7 @@ func (s *Shard) fillForget(c *commit, id int, from crdt.Operation) error {
 // come back. If it does, with an increment whose window is closed and that nobody
 // remembers, then nobody can tell either whether it was retried elsewhere.
 func (s *Shard) noteForgotten(c *commit, p *part, from ring.NodeID, g *crdt.Group) {
-	if g.Delta() == 0 || g.Op.IsZero() || !s.ring.HasDeparted(from) || g.In(p.Clock()) {
+	if !g.Adds() || g.Op.IsZero() || !s.ring.HasDeparted(from) || g.In(p.Clock()) {
 		return
 	}
 	if _, known, err := c.tx.Remembered(p.ID, g.Op); err == nil && !known && g.Op.Issued < s.closedAt(s.now.Wall) {

@@ -1,6 +1,7 @@
 package replica
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
@@ -21,51 +22,71 @@ import (
 // maxChain bounds the increments kept of one chain, for being sent again.
 const maxChain = 256
 
-// follow lets an increment name the last unsettled one of its counter, and adds
-// it to the chain.
+// follow lets each increment of a group name the last unsettled one of its counter,
+// and adds the group to their chains.
 func (p *part) follow(g *crdt.Group) {
-	if g.Delta() == 0 {
-		return
-	}
-	e := &g.Events[0]
-	chain := p.unsettled[e.Row]
-	if n := len(chain); n > 0 {
-		e.Follows = chain[n-1].First
-	}
-	if len(chain) == maxChain {
-		// What is dropped here reaches a replica by catch-up instead.
-		chain = slices.Delete(chain, 0, maxChain/2)
-	}
-	p.unsettled[e.Row] = append(chain, *g)
-}
-
-// settle ends the chain up to a group that W replicas hold durably.
-func (p *part) settle(g *crdt.Group) {
-	if g.Delta() == 0 || g.Actor != p.actor {
-		return
-	}
-	row := g.Events[0].Row
-	chain := p.unsettled[row]
-	for len(chain) > 0 && chain[0].First <= g.First {
-		chain = chain[1:]
-	}
-	if len(chain) == 0 {
-		delete(p.unsettled, row)
-	} else {
-		p.unsettled[row] = chain
-	}
-}
-
-// chain returns a group and, before it, the unsettled increments it follows.
-func (p *part) chain(g *crdt.Group) []crdt.Group {
-	if g.Delta() == 0 || g.Actor != p.actor {
-		return []crdt.Group{*g}
-	}
-	var groups []crdt.Group
-	for _, c := range p.unsettled[g.Events[0].Row] {
-		if c.First < g.First {
-			groups = append(groups, c)
+	adds := len(g.Increments())
+	for i := range adds {
+		e := &g.Events[i]
+		if chain := p.unsettled[e.Row]; len(chain) > 0 {
+			e.Follows = chain[len(chain)-1].First
 		}
 	}
-	return append(groups, *g)
+	for i := range adds {
+		row := g.Events[i].Row
+		chain := p.unsettled[row]
+		if len(chain) == maxChain {
+			// What is dropped here reaches a replica by catch-up instead.
+			chain = slices.Delete(chain, 0, maxChain/2)
+		}
+		p.unsettled[row] = append(chain, *g)
+	}
+}
+
+// settle ends the chains up to a group that W replicas hold durably.
+func (p *part) settle(g *crdt.Group) {
+	if g.Actor != p.actor {
+		return
+	}
+	for i := range g.Increments() {
+		row := g.Events[i].Row
+		chain := p.unsettled[row]
+		for len(chain) > 0 && chain[0].First <= g.First {
+			chain = chain[1:]
+		}
+		if len(chain) == 0 {
+			delete(p.unsettled, row)
+		} else {
+			p.unsettled[row] = chain
+		}
+	}
+}
+
+// chain returns a group and, before it, the unsettled increments it follows, and
+// those that these follow: a group of a map follows one for each of its counters.
+func (p *part) chain(g *crdt.Group) []crdt.Group {
+	groups := []crdt.Group{*g}
+	if g.Actor != p.actor {
+		return groups
+	}
+	seen := map[uint64]bool{g.First: true}
+	walked := map[crdt.Address]uint64{} // up to which seq
+	for next := 0; next < len(groups); next++ {
+		of := groups[next]
+		for i := range of.Increments() {
+			row := of.Events[i].Row
+			if walked[row] >= of.First {
+				continue
+			}
+			walked[row] = of.First
+			for _, before := range p.unsettled[row] {
+				if before.First < of.First && !seen[before.First] {
+					seen[before.First] = true
+					groups = append(groups, before)
+				}
+			}
+		}
+	}
+	slices.SortFunc(groups, func(a, b crdt.Group) int { return cmp.Compare(a.First, b.First) })
+	return groups
 }

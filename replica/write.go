@@ -170,7 +170,7 @@ func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Gro
 		}
 	}
 	first := dvv.Dot{Actor: p.actor, Seq: p.seq + 1}
-	g, err = p.Mint(c.tx, &w.m, seen, first, s.nextStamp(), crdt.StampAt(s.now.Wall+s.cfg.MaxSkew))
+	g, err = p.Mint(c.tx, &w.m, seen, first, s.nextStamp(), crdt.StampAt(s.now.Wall+s.cfg.MaxSkew), s.now.Wall)
 	switch {
 	case errors.Is(err, crdt.ErrOverflow):
 		s.finish(w, &Failure{Reason: Overflow, Text: fmt.Sprintf("%v: %v; nothing was written", &w.m, err)})

@@ -136,7 +136,7 @@ func (w *world) deliver(n *node, g *crdt.Group) {
 		n.remembers[g.Op] = m
 	}
 	for _, d := range m.Record(g, w.wall) {
-		w.commit(n, crdt.Operation{}, crdt.Event{Row: m.Row, Payload: m.Void(d).Payload()})
+		w.commit(n, crdt.Operation{}, m.Void(d)...)
 	}
 }
 

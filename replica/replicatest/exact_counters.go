@@ -91,7 +91,7 @@ func (w *World) checkExact(part *partition, log *keyLog, value int64) {
 func (w *World) insideLaterTotals(part *partition, log *keyLog) (lost string) {
 	final := w.final(part.id)
 	for _, k := range part.all {
-		if k.op != nil && k.op.mutation.Key == log.key && k.group.Delta() != 0 && !k.group.In(final) && k.group.First < w.top(log, k.group.Actor, final) {
+		if k.op != nil && k.op.mutation.Key == log.key && k.group.Adds() && !k.group.In(final) && k.group.First < w.top(log, k.group.Actor, final) {
 			lost += fmt.Sprintf("\n%v is lost, and inside a later total", &k.group)
 		}
 	}

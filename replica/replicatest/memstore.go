@@ -161,7 +161,7 @@ func (v *MemView) Row(p int, a crdt.Address) (crdt.Row, error) {
 	if !found {
 		return crdt.Row{}, nil
 	}
-	return crdt.DecodeRow(b, a.Type)
+	return crdt.DecodeRow(b, a.RowType())
 }
 
 // Rows walks the rows of a key.
@@ -172,7 +172,7 @@ func (v *MemView) Rows(p int, k crdt.Key, from string, fn func(string, crdt.Row)
 		if err != nil || a.Field < from {
 			return true, err
 		}
-		r, err := crdt.DecodeRow(value, a.Type)
+		r, err := crdt.DecodeRow(value, a.RowType())
 		return err == nil && fn(a.Field, r), err
 	})
 }
@@ -185,7 +185,7 @@ func (v *MemView) AllRows(p int, from []byte, fn func(crdt.Address, crdt.Row) bo
 		if err != nil {
 			return false, err
 		}
-		r, err := crdt.DecodeRow(value, a.Type)
+		r, err := crdt.DecodeRow(value, a.RowType())
 		return err == nil && fn(a, r), err
 	})
 }

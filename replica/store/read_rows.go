@@ -20,7 +20,7 @@ func (r *reader) Row(p int, a crdt.Address) (row crdt.Row, err error) {
 	if err != nil || !found {
 		return crdt.Row{}, err
 	}
-	row, err = crdt.DecodeRow(bytes.Clone(raw), a.Type)
+	row, err = crdt.DecodeRow(bytes.Clone(raw), a.RowType())
 	return row, malformed(rows, r.key, err)
 }
 
@@ -56,7 +56,7 @@ func (r *reader) Rows(p int, k crdt.Key, from string, fn func(string, crdt.Row) 
 	if err := r.check(p); err != nil {
 		return err
 	}
-	if k.Type != crdt.Set && from != "" {
+	if !k.Type.HasFields() && from != "" {
 		return nil
 	}
 	defer r.failed(&err)
@@ -65,11 +65,11 @@ func (r *reader) Rows(p int, k crdt.Key, from string, fn func(string, crdt.Row) 
 	start := append(slices.Clip(prefix), from...)
 	var values slab
 	return r.walk(rows, prefix, start, func(key, value []byte) (bool, error) {
-		row, err := crdt.DecodeRow(values.copy(value), k.Type)
+		field := string(key[len(prefix):])
+		row, err := crdt.DecodeRow(values.copy(value), crdt.Address{Key: k, Field: field}.RowType())
 		if err != nil {
 			return false, malformed(rows, key, err)
 		}
-		field := string(key[len(prefix):])
 		return r.call(func() bool { return fn(field, row) }), nil
 	})
 }
@@ -94,11 +94,11 @@ func (r *reader) AllRows(p int, from []byte, fn func(crdt.Address, crdt.Row) boo
 			if a, err = crdt.DecodeAddress(key[2:]); err != nil {
 				return false, malformed(rows, key, err)
 			}
-			if shared = shared[:0]; a.Type == crdt.Set {
+			if shared = shared[:0]; a.Type.HasFields() {
 				shared = append(shared, key[:len(key)-len(a.Field)]...)
 			}
 		}
-		row, err := crdt.DecodeRow(values.copy(value), a.Type)
+		row, err := crdt.DecodeRow(values.copy(value), a.RowType())
 		if err != nil {
 			return false, malformed(rows, key, err)
 		}

@@ -99,7 +99,10 @@ func cutPageSize(m *replica.CutPage) int {
 	}
 	for i := range m.Operations {
 		o := &m.Operations[i]
-		n += 80 + len(o.Row.Bucket) + len(o.Row.Name) + 14*(len(o.Dots)+len(o.Voided))
+		n += 80 + 14*(len(o.Dots)+len(o.Voided))
+		for _, add := range o.Adds {
+			n += 16 + len(add.Row.Bucket) + len(add.Row.Name) + len(add.Row.Field)
+		}
 	}
 	return n
 }

@@ -159,7 +159,7 @@ func readAddressed(r *pack.Reader) []replica.AddressedRow {
 		if err != nil {
 			return replica.AddressedRow{}
 		}
-		return replica.AddressedRow{Address: a, Row: crdt.ReadRow(r, a.Type)}
+		return replica.AddressedRow{Address: a, Row: crdt.ReadRow(r, a.RowType())}
 	})
 }
 

@@ -90,7 +90,9 @@ type BlobServiceGetResponse struct {
 	// puts; in an order that is the same on every node.
 	Siblings [][]byte `protobuf:"bytes,2,rep,name=siblings,proto3" json:"siblings,omitempty"`
 	// Covers exactly these siblings.
-	Context       string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
+	Context string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
+	// When each of the siblings is no longer shown, in their order; 0 for never.
+	ExpiresAtMs   []uint64 `protobuf:"varint,4,rep,packed,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -144,6 +146,13 @@ func (x *BlobServiceGetResponse) GetContext() string {
 		return x.Context
 	}
 	return ""
+}
+
+func (x *BlobServiceGetResponse) GetExpiresAtMs() []uint64 {
+	if x != nil {
+		return x.ExpiresAtMs
+	}
+	return nil
 }
 
 // Errors: INVALID_NAME, TOO_LARGE, CONTEXT_* and those every mutation may meet
@@ -404,11 +413,12 @@ const file_cartwheel_v1_blob_proto_rawDesc = "" +
 	"\x15BlobServiceGetRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x123\n" +
-	"\aoptions\x18\x03 \x01(\v2\x19.cartwheel.v1.ReadOptionsR\aoptions\"{\n" +
+	"\aoptions\x18\x03 \x01(\v2\x19.cartwheel.v1.ReadOptionsR\aoptions\"\x9f\x01\n" +
 	"\x16BlobServiceGetResponse\x12+\n" +
 	"\x04info\x18\x01 \x01(\v2\x17.cartwheel.v1.ReplyInfoR\x04info\x12\x1a\n" +
 	"\bsiblings\x18\x02 \x03(\fR\bsiblings\x12\x18\n" +
-	"\acontext\x18\x03 \x01(\tR\acontext\"\xa7\x01\n" +
+	"\acontext\x18\x03 \x01(\tR\acontext\x12\"\n" +
+	"\rexpires_at_ms\x18\x04 \x03(\x04R\vexpiresAtMs\"\xa7\x01\n" +
 	"\x15BlobServicePutRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +

@@ -222,7 +222,10 @@ type CounterServiceGetResponse struct {
 	Info  *ReplyInfo             `protobuf:"bytes,1,opt,name=info,proto3" json:"info,omitempty"`
 	Value int64                  `protobuf:"varint,2,opt,name=value,proto3" json:"value,omitempty"`
 	// Concurrent increments went past int64 together; value is the nearest end.
-	Saturated     bool `protobuf:"varint,3,opt,name=saturated,proto3" json:"saturated,omitempty"`
+	Saturated bool `protobuf:"varint,3,opt,name=saturated,proto3" json:"saturated,omitempty"`
+	// When the last of it is no longer shown; 0 for never. What was added with an
+	// earlier expiry goes before.
+	ExpiresAtMs   uint64 `protobuf:"varint,4,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -276,6 +279,13 @@ func (x *CounterServiceGetResponse) GetSaturated() bool {
 		return x.Saturated
 	}
 	return false
+}
+
+func (x *CounterServiceGetResponse) GetExpiresAtMs() uint64 {
+	if x != nil {
+		return x.ExpiresAtMs
+	}
+	return 0
 }
 
 // Errors as for Add, save COUNTER_OVERFLOW.
@@ -418,11 +428,12 @@ const file_cartwheel_v1_counter_proto_rawDesc = "" +
 	"\x18CounterServiceGetRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x123\n" +
-	"\aoptions\x18\x03 \x01(\v2\x19.cartwheel.v1.ReadOptionsR\aoptions\"|\n" +
+	"\aoptions\x18\x03 \x01(\v2\x19.cartwheel.v1.ReadOptionsR\aoptions\"\xa0\x01\n" +
 	"\x19CounterServiceGetResponse\x12+\n" +
 	"\x04info\x18\x01 \x01(\v2\x17.cartwheel.v1.ReplyInfoR\x04info\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x03R\x05value\x12\x1c\n" +
-	"\tsaturated\x18\x03 \x01(\bR\tsaturated\"|\n" +
+	"\tsaturated\x18\x03 \x01(\bR\tsaturated\x12\"\n" +
+	"\rexpires_at_ms\x18\x04 \x01(\x04R\vexpiresAtMs\"|\n" +
 	"\x1aCounterServiceResetRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x124\n" +

@@ -238,7 +238,9 @@ type RegisterServiceGetResponse struct {
 	// Covers the value and its concurrent losers, asked for or not.
 	Context string `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
 	// Values that lost and have not been written over since, newest first.
-	Concurrent    []*RegisterLoser `protobuf:"bytes,6,rep,name=concurrent,proto3" json:"concurrent,omitempty"`
+	Concurrent []*RegisterLoser `protobuf:"bytes,6,rep,name=concurrent,proto3" json:"concurrent,omitempty"`
+	// When the value is no longer shown; 0 for never.
+	ExpiresAtMs   uint64 `protobuf:"varint,7,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -313,6 +315,13 @@ func (x *RegisterServiceGetResponse) GetConcurrent() []*RegisterLoser {
 		return x.Concurrent
 	}
 	return nil
+}
+
+func (x *RegisterServiceGetResponse) GetExpiresAtMs() uint64 {
+	if x != nil {
+		return x.ExpiresAtMs
+	}
+	return 0
 }
 
 // A concurrent write that lost.
@@ -501,7 +510,7 @@ const file_cartwheel_v1_register_proto_rawDesc = "" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x123\n" +
 	"\aoptions\x18\x03 \x01(\v2\x19.cartwheel.v1.ReadOptionsR\aoptions\x12'\n" +
-	"\x0fwith_concurrent\x18\x04 \x01(\bR\x0ewithConcurrent\"\xe4\x01\n" +
+	"\x0fwith_concurrent\x18\x04 \x01(\bR\x0ewithConcurrent\"\x88\x02\n" +
 	"\x1aRegisterServiceGetResponse\x12+\n" +
 	"\x04info\x18\x01 \x01(\v2\x17.cartwheel.v1.ReplyInfoR\x04info\x12\x16\n" +
 	"\x06exists\x18\x02 \x01(\bR\x06exists\x12\x14\n" +
@@ -510,7 +519,8 @@ const file_cartwheel_v1_register_proto_rawDesc = "" +
 	"\acontext\x18\x05 \x01(\tR\acontext\x12;\n" +
 	"\n" +
 	"concurrent\x18\x06 \x03(\v2\x1b.cartwheel.v1.RegisterLoserR\n" +
-	"concurrent\";\n" +
+	"concurrent\x12\"\n" +
+	"\rexpires_at_ms\x18\a \x01(\x04R\vexpiresAtMs\";\n" +
 	"\rRegisterLoser\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12\x14\n" +
 	"\x05stamp\x18\x02 \x01(\x04R\x05stamp\"\x98\x01\n" +

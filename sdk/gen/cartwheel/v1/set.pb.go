@@ -823,7 +823,13 @@ type SetServiceMembersRequest struct {
 	Cursor string `protobuf:"bytes,5,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	// Members wanted; 0 is 1,000, and no page holds more than 10,000. A page may
 	// hold fewer: only an empty next_cursor means the end.
-	Limit         uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,6,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Only members at or behind this one, in byte order; empty for all. At most
+	// 4 KiB. The same on every page.
+	From string `protobuf:"bytes,7,opt,name=from,proto3" json:"from,omitempty"`
+	// Only members before this one; empty for all. At most 4 KiB. The same on every
+	// page.
+	Until         string `protobuf:"bytes,8,opt,name=until,proto3" json:"until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -898,6 +904,20 @@ func (x *SetServiceMembersRequest) GetLimit() uint32 {
 		return x.Limit
 	}
 	return 0
+}
+
+func (x *SetServiceMembersRequest) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *SetServiceMembersRequest) GetUntil() string {
+	if x != nil {
+		return x.Until
+	}
+	return ""
 }
 
 type SetServiceMembersResponse struct {
@@ -1141,14 +1161,16 @@ const file_cartwheel_v1_set_proto_rawDesc = "" +
 	"\aoptions\x18\x03 \x01(\v2\x19.cartwheel.v1.ReadOptionsR\aoptions\"Y\n" +
 	"\x16SetServiceSizeResponse\x12+\n" +
 	"\x04info\x18\x01 \x01(\v2\x17.cartwheel.v1.ReplyInfoR\x04info\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x04R\x04size\"\xbf\x01\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\xe9\x01\n" +
 	"\x18SetServiceMembersRequest\x12\x16\n" +
 	"\x06bucket\x18\x01 \x01(\tR\x06bucket\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x123\n" +
 	"\aoptions\x18\x03 \x01(\v2\x19.cartwheel.v1.ReadOptionsR\aoptions\x12\x16\n" +
 	"\x06prefix\x18\x04 \x01(\tR\x06prefix\x12\x16\n" +
 	"\x06cursor\x18\x05 \x01(\tR\x06cursor\x12\x14\n" +
-	"\x05limit\x18\x06 \x01(\rR\x05limit\"\xb3\x01\n" +
+	"\x05limit\x18\x06 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04from\x18\a \x01(\tR\x04from\x12\x14\n" +
+	"\x05until\x18\b \x01(\tR\x05until\"\xb3\x01\n" +
 	"\x19SetServiceMembersResponse\x12+\n" +
 	"\x04info\x18\x01 \x01(\v2\x17.cartwheel.v1.ReplyInfoR\x04info\x12.\n" +
 	"\amembers\x18\x02 \x03(\v2\x14.cartwheel.v1.MemberR\amembers\x12\x1f\n" +

@@ -56,6 +56,7 @@ const (
 	DataType_DATA_TYPE_COUNTER     DataType = 2
 	DataType_DATA_TYPE_REGISTER    DataType = 3
 	DataType_DATA_TYPE_BLOB        DataType = 4
+	DataType_DATA_TYPE_MAP         DataType = 5
 )
 
 // Enum value maps for DataType.
@@ -66,6 +67,7 @@ var (
 		2: "DATA_TYPE_COUNTER",
 		3: "DATA_TYPE_REGISTER",
 		4: "DATA_TYPE_BLOB",
+		5: "DATA_TYPE_MAP",
 	}
 	DataType_value = map[string]int32{
 		"DATA_TYPE_UNSPECIFIED": 0,
@@ -73,6 +75,7 @@ var (
 		"DATA_TYPE_COUNTER":     2,
 		"DATA_TYPE_REGISTER":    3,
 		"DATA_TYPE_BLOB":        4,
+		"DATA_TYPE_MAP":         5,
 	}
 )
 
@@ -268,7 +271,13 @@ type WriteOptions struct {
 	Stamp uint64 `protobuf:"varint,3,opt,name=stamp,proto3" json:"stamp,omitempty"`
 	// What a mutation reads before it is made (what a remove without a context
 	// takes away) covers this session. Absent: no session, and none in the reply.
-	Session       *SessionTokens `protobuf:"bytes,8,opt,name=session,proto3" json:"session,omitempty"`
+	Session *SessionTokens `protobuf:"bytes,8,opt,name=session,proto3" json:"session,omitempty"`
+	// Unix milliseconds of the server's clock after which what this mutation writes
+	// is no longer shown, and is then removed as a client would remove it that saw
+	// just that: what was written since stays. 0 for never. Members of a set and
+	// changes of a map that have an expiry of their own keep it. With a mutation
+	// that writes nothing (a remove, clear, delete or reset) it is INVALID_OPTION.
+	ExpiresAtMs   uint64 `protobuf:"varint,9,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,6 +338,13 @@ func (x *WriteOptions) GetSession() *SessionTokens {
 		return x.Session
 	}
 	return nil
+}
+
+func (x *WriteOptions) GetExpiresAtMs() uint64 {
+	if x != nil {
+		return x.ExpiresAtMs
+	}
+	return 0
 }
 
 // How a read is to be carried out. Absent means all defaults.
@@ -765,12 +781,13 @@ var File_cartwheel_v1_types_proto protoreflect.FileDescriptor
 
 const file_cartwheel_v1_types_proto_rawDesc = "" +
 	"\n" +
-	"\x18cartwheel/v1/types.proto\x12\fcartwheel.v1\"\x8c\x01\n" +
+	"\x18cartwheel/v1/types.proto\x12\fcartwheel.v1\"\xb0\x01\n" +
 	"\fWriteOptions\x12\f\n" +
 	"\x01w\x18\x01 \x01(\rR\x01w\x12!\n" +
 	"\foperation_id\x18\x02 \x01(\tR\voperationId\x12\x14\n" +
 	"\x05stamp\x18\x03 \x01(\x04R\x05stamp\x125\n" +
-	"\asession\x18\b \x01(\v2\x1b.cartwheel.v1.SessionTokensR\asession\"\xa6\x01\n" +
+	"\asession\x18\b \x01(\v2\x1b.cartwheel.v1.SessionTokensR\asession\x12\"\n" +
+	"\rexpires_at_ms\x18\t \x01(\x04R\vexpiresAtMs\"\xa6\x01\n" +
 	"\vReadOptions\x12\f\n" +
 	"\x01r\x18\x01 \x01(\rR\x01r\x12\x12\n" +
 	"\x04fast\x18\x02 \x01(\bR\x04fast\x12\x14\n" +
@@ -829,13 +846,14 @@ const file_cartwheel_v1_types_proto_rawDesc = "" +
 	"\x14REASON_SESSION_UNMET\x10\x12\x12\x1a\n" +
 	"\x16REASON_SESSION_INVALID\x10\x13\x12\x15\n" +
 	"\x11REASON_PLAN_STALE\x10\x14\x12\x15\n" +
-	"\x11REASON_PLAN_RISKY\x10\x15*{\n" +
+	"\x11REASON_PLAN_RISKY\x10\x15*\x8e\x01\n" +
 	"\bDataType\x12\x19\n" +
 	"\x15DATA_TYPE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rDATA_TYPE_SET\x10\x01\x12\x15\n" +
 	"\x11DATA_TYPE_COUNTER\x10\x02\x12\x16\n" +
 	"\x12DATA_TYPE_REGISTER\x10\x03\x12\x12\n" +
-	"\x0eDATA_TYPE_BLOB\x10\x04BDZBgithub.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1;cartwheelv1b\x06proto3"
+	"\x0eDATA_TYPE_BLOB\x10\x04\x12\x11\n" +
+	"\rDATA_TYPE_MAP\x10\x05BDZBgithub.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1;cartwheelv1b\x06proto3"
 
 var (
 	file_cartwheel_v1_types_proto_rawDescOnce sync.Once

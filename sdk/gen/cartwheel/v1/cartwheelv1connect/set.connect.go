@@ -63,7 +63,8 @@ type SetServiceClient interface {
 	Update(context.Context, *connect.Request[v1.SetServiceUpdateRequest]) (*connect.Response[v1.SetServiceUpdateResponse], error)
 	// Contains answers for each member in the order asked.
 	Contains(context.Context, *connect.Request[v1.SetServiceContainsRequest]) (*connect.Response[v1.SetServiceContainsResponse], error)
-	// Size counts the members. An absent set has none.
+	// Size counts the members, exactly at R: where the replicas agree without
+	// reading a member, and else by reading all of them. An absent set has none.
 	Size(context.Context, *connect.Request[v1.SetServiceSizeRequest]) (*connect.Response[v1.SetServiceSizeResponse], error)
 	// Members lists one page in byte order of the members. A member that is
 	// present throughout a scan is listed exactly once; pages are read at
@@ -190,7 +191,8 @@ type SetServiceHandler interface {
 	Update(context.Context, *connect.Request[v1.SetServiceUpdateRequest]) (*connect.Response[v1.SetServiceUpdateResponse], error)
 	// Contains answers for each member in the order asked.
 	Contains(context.Context, *connect.Request[v1.SetServiceContainsRequest]) (*connect.Response[v1.SetServiceContainsResponse], error)
-	// Size counts the members. An absent set has none.
+	// Size counts the members, exactly at R: where the replicas agree without
+	// reading a member, and else by reading all of them. An absent set has none.
 	Size(context.Context, *connect.Request[v1.SetServiceSizeRequest]) (*connect.Response[v1.SetServiceSizeResponse], error)
 	// Members lists one page in byte order of the members. A member that is
 	// present throughout a scan is listed exactly once; pages are read at

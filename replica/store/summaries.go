@@ -1,0 +1,12 @@
+package store
+
+import (
+	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/replica"
+)
+
+func (r *reader) Expiring(p int, until int64, fn func(at int64, a crdt.Address) bool) error { return nil }
+
+func (r *reader) Summary(p int, k crdt.Key) (s replica.Summary, found bool, err error) { return }
+
+func (t *Tx) PutSummary(p int, k crdt.Key, s replica.Summary) error { return nil }
