@@ -41,6 +41,7 @@ func golden(t *testing.T, name, got string) {
 
 var (
 	shopping = crdt.Key{Type: crdt.Set, Bucket: "carts", Name: "42"}
+	cart     = crdt.Key{Type: crdt.Map, Bucket: "carts", Name: "42"}
 	profile  = crdt.Key{Type: crdt.Register, Bucket: "users", Name: "mary"}
 	session  = crdt.Key{Type: crdt.Blob, Bucket: "users", Name: "mary"}
 	retried  = crdt.Operation{Client: [16]byte{0xde, 0xad, 15: 0x01}, Seq: 300, Issued: 1700000000123}
@@ -88,6 +89,14 @@ func groups() []crdt.Group {
 		{Actor: 2, First: 301, Answer: math.MaxInt64, Events: []crdt.Event{{Row: hits, Payload: crdt.Reset{saw("b:300", 1, 42)}.Payload(), Kills: []dvv.Dot{{Actor: 2, Seq: 300}}}}},
 		{Actor: 2, First: 302, Events: []crdt.Event{{Row: hits, Payload: entry(3, 42).Payload(), Delta: 2, Follows: 300}}},
 		{Actor: 3, First: 1, Events: []crdt.Event{{Row: shopping.Row(), Clear: &cleared}}},
+		{Actor: 4, First: 5, Op: retried, Events: []crdt.Event{
+			{Row: cart.At(crdt.Path{Name: "apples", Kind: crdt.CounterField}), Payload: entry(3, 0).Payload(), Delta: 3, Follows: 4},
+			{Row: cart.At(crdt.Path{Name: "pears", Kind: crdt.CounterField}), Payload: entry(1, 2).Payload(), Kills: dots("d:4"), Delta: -2},
+			{Row: cart.At(crdt.Path{Name: "apples", Kind: crdt.CounterField}), Payload: crdt.Reset{saw("d:4", 9, 0)}.Payload()},
+			{Row: cart.At(crdt.Path{Name: "note", Kind: crdt.RegisterField}), Payload: crdt.Assign{Value: []byte("gift")}.Payload()},
+			{Row: cart.At(crdt.Path{Name: "tags", Kind: crdt.SetField, Member: "new"}), Payload: crdt.Member{}.Payload()},
+			{Row: cart.At(crdt.Path{Name: "express", Kind: crdt.FlagField}), Kills: dots("a:1")},
+		}},
 		{Actor: 3, First: 2, Events: []crdt.Event{{Row: shopping.Row(), Clear: &dvv.Clock{}}, {Row: shopping.Member("tea"), Payload: crdt.Member{}.Payload()}}},
 	}
 }
@@ -95,7 +104,9 @@ func groups() []crdt.Group {
 func remembereds() []*crdt.Remembered {
 	two := remember(applied("b:1", 1, 5), applied("c:1", 1, 5))
 	two.Seen, two.Answer = 1700000000123, math.MinInt64
-	return []*crdt.Remembered{{}, remember(applied("b:1", 1, 0)), remember(applied("b:1", 1, -5)), two}
+	apples := crdt.Event{Row: cart.At(crdt.Path{Name: "apples", Kind: crdt.CounterField}), Payload: entry(3, 0).Payload(), Delta: 3}
+	pears := crdt.Event{Row: cart.At(crdt.Path{Name: "pears", Kind: crdt.CounterField}), Payload: entry(0, 2).Payload(), Delta: -2}
+	return []*crdt.Remembered{remember(crdt.Group{Actor: 4, First: 5, Op: retried, Events: []crdt.Event{apples, pears}}), {}, remember(applied("b:1", 1, 0)), remember(applied("b:1", 1, -5)), two}
 }
 
 func TestTheBytesNeverChange(t *testing.T) {
@@ -119,6 +130,7 @@ func TestTheBytesNeverChange(t *testing.T) {
 
 	out.Reset()
 	for _, a := range []crdt.Address{shopping.Member("milk"), shopping.Member("日本"), hits, profile.Row(), session.Row(),
+		cart.At(crdt.Path{Name: "apples", Kind: crdt.CounterField}), cart.At(crdt.Path{Name: "a\x00b", Kind: crdt.SetField, Member: "m\x00"}), cart.At(crdt.Path{Name: "express", Kind: crdt.FlagField}),
 		crdt.Key{Type: crdt.Blob, Bucket: strings.Repeat("b", 64), Name: strings.Repeat("k", 300)}.Row()} {
 		fmt.Fprintf(&out, "%v\n  key     %x\n  address %x\n", a, a.Key.AppendPrefix(nil), a.AppendBinary(nil))
 	}
@@ -138,7 +150,7 @@ var decoders = map[string]func(b []byte) (again []byte, err error){
 		if err != nil {
 			return nil, err
 		}
-		_, _, _ = g.String(), g.Delta(), g.Last() // must not panic on what was accepted
+		_, _, _ = g.String(), g.Increments(), g.Last() // must not panic on what was accepted
 		return crdt.AppendGroup(nil, &g), nil
 	},
 	"row of a set":      rowOfType(crdt.Set),
@@ -238,7 +250,7 @@ func examples() map[string][][]byte {
 	for _, m := range remembereds() {
 		out["remembered"] = append(out["remembered"], crdt.AppendRemembered(nil, m))
 	}
-	for _, a := range []crdt.Address{shopping.Member("milk"), hits, profile.Row()} {
+	for _, a := range []crdt.Address{shopping.Member("milk"), hits, profile.Row(), cart.At(crdt.Path{Name: "tags", Kind: crdt.SetField, Member: "new"})} {
 		out["address"] = append(out["address"], a.AppendBinary(nil))
 	}
 	return out

@@ -122,7 +122,9 @@ type Tally struct {
 	floor  map[dvv.Actor]Component // highest component over all live resets
 	voids  []Void
 	live   []Live
-	lapsed []Component // newest entries whose time is over, by actor; they are in floor
+
+	lapsed []Component             // newest entries whose time is over, by actor; they are in floor
+	resets map[dvv.Actor]Component // if any are: what floor was before
 }
 
 // Tally decodes the row of a counter, whatever has expired in it.
@@ -141,15 +143,7 @@ func (r Row) TallyAt(wallMillis int64) (*Tally, error) {
 			return nil, fmt.Errorf("counter under %v: %w", l.Dot, err)
 		}
 	}
-	for _, e := range t.newest {
-		if lapsed(e.Expires, wallMillis) {
-			t.lapsed = append(t.lapsed, e)
-		}
-	}
-	slices.SortFunc(t.lapsed, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
-	for _, e := range t.lapsed {
-		raise(t.floor, e)
-	}
+	t.lapse(wallMillis)
 	return t, nil
 }
 
@@ -269,6 +263,13 @@ func (t *Tally) Value() (v int64, saturated bool) { return t.Exact().Int64() }
 // ErrOverflow refuses an increment that would take a counter out of int64.
 var ErrOverflow = errors.New("counter would leave the range of int64")
 
+// Forget takes the tally as it will be under a reset that is about to be put.
+func (t *Tally) Forget(z Reset) {
+	for _, c := range z {
+		raise(t.floor, c)
+	}
+}
+
 // Present tells whether the counter holds anything that no reset saw, be it 0.
 func (t *Tally) Present() bool {
 	for a, e := range t.newest {
@@ -279,80 +280,11 @@ func (t *Tally) Present() bool {
 	return false
 }
 
-// Expires returns when the last of the counter expires, 0 for never.
-func (t *Tally) Expires() (at int64) {
-	first := true
-	for a, e := range t.newest {
-		if e.Seq <= t.floor[a].Seq {
-			continue
-		}
-		if at = later(at, e.Expires); first {
-			at, first = e.Expires, false
-		}
-	}
-	return at
-}
-
 // Increment returns the entry an actor puts to add delta for ever, the dots the entry
 // replaces, and the value afterwards.
 func (t *Tally) Increment(actor dvv.Actor, delta int64) (e Entry, kills []dvv.Dot, value int64, err error) {
 	e, kills, _, value, err = t.IncrementUntil(actor, delta, 0)
 	return e, kills, value, err
-}
-
-// IncrementUntil returns the entry an actor puts to add delta until a time (0 for
-// ever), the dots the entry replaces, and the value afterwards. z, when not empty,
-// has to be put by the same group: the actor's entry before this one had expired,
-// and what was in it does not come back with the new totals.
-//
-// What the totals have since the last reset expires together, at the latest time
-// that was asked for.
-func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, kills []dvv.Dot, z Reset, value int64, err error) {
-	before := t.Exact()
-	after := before.Add(TotalOf(delta))
-	value, over := after.Int64()
-	if over && after.Negative() == (delta < 0) {
-		return Entry{}, nil, nil, 0, fmt.Errorf("%w: %v%+d", ErrOverflow, before, delta)
-	}
-	base, own := t.newest[actor]
-	if floor := t.floor[actor]; floor.Seq >= base.Seq {
-		base, own = floor, false
-	}
-	e = base.Entry
-	if own {
-		expires = later(e.Expires, expires)
-	}
-	e.Expires = expires
-	for _, c := range t.lapsed {
-		if c.Actor == actor {
-			c.Expires = 0
-			z = Reset{c}
-		}
-	}
-	if delta >= 0 {
-		e.P = e.P.Add(TotalOf(delta))
-	} else {
-		e.N = e.N.Sub(TotalOf(delta))
-	}
-	for _, l := range t.live {
-		if l.Dot.Actor == actor && l.Payload.Kind() == KindEntry {
-			kills = appendDotOnce(kills, l.Dot)
-		}
-	}
-	return e, kills, z, value, nil
-}
-
-// Lapse returns what takes back the entries whose time is over, and the dots it
-// kills; nil when there are none.
-func (t *Tally) Lapse() (Reset, []dvv.Dot) {
-	var z Reset
-	var kills []dvv.Dot
-	for _, c := range t.lapsed {
-		kills = append(kills, dvv.Dot{Actor: c.Actor, Seq: c.Seq})
-		c.Expires = 0
-		z = append(z, c)
-	}
-	return z, kills
 }
 
 // Reset returns what a reset of this tally puts and the dots it kills. A void
@@ -366,21 +298,32 @@ func (t *Tally) Reset() (Reset, []dvv.Dot) {
 	for _, c := range t.floor {
 		raise(top, c)
 	}
+	return t.covering(top)
+}
+
+// covering returns the reset of what top has, and the dots of all that it makes
+// idle.
+func (t *Tally) covering(top map[dvv.Actor]Component) (Reset, []dvv.Dot) {
 	z := make(Reset, 0, len(top))
 	for _, c := range top {
 		c.Expires = 0
 		z = append(z, c)
 	}
 	slices.SortFunc(z, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
+	under := func(d dvv.Dot) bool { return d.Seq <= top[d.Actor].Seq }
 	var kills []dvv.Dot
 	for _, l := range t.live {
-		if l.Payload.Kind() == KindVoid {
+		idle := true // an earlier reset is: z carries it on
+		switch l.Payload.Kind() {
+		case KindEntry:
+			idle = under(l.Dot)
+		case KindVoid:
 			v, err := DecodeVoid(l.Payload)
-			if err != nil || v.Voided.Seq > top[v.Voided.Actor].Seq || v.Winner.Seq > top[v.Winner.Actor].Seq {
-				continue
-			}
+			idle = err == nil && under(v.Voided) && under(v.Winner)
 		}
-		kills = appendDotOnce(kills, l.Dot)
+		if idle {
+			kills = appendDotOnce(kills, l.Dot)
+		}
 	}
 	return z, kills
 }

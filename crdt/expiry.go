@@ -2,6 +2,7 @@ package crdt
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cartwheel-db/cartwheel/crdt/pack"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -47,6 +48,37 @@ func until(expires int64) string {
 
 func lapsed(expires, wallMillis int64) bool { return expires != 0 && expires <= wallMillis }
 
+// Timed tells whether a payload of the row carries a time: without one
+// [Row.Expires] is 0 whatever the type. It costs next to nothing, which matters
+// where every row passes that is written.
+func (r Row) Timed() bool {
+	for _, l := range r.Live {
+		if l.Payload.expires() != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// expires returns the time that a payload carries, 0 for none.
+func (p Payload) expires() int64 {
+	switch p.Kind() {
+	case KindMember:
+		m, _ := DecodeMember(p)
+		return m.Expires
+	case KindEntry:
+		e, _ := DecodeEntry(p)
+		return e.Expires
+	case KindAssign:
+		a, _ := DecodeAssign(p)
+		return a.Expires
+	case KindBlob:
+		v, _ := DecodeBlobValue(p)
+		return v.Expires
+	}
+	return 0
+}
+
 // Expires returns when something of a row of type t is to be removed next, in
 // milliseconds since the Unix epoch; 0 for never, or where a payload cannot be
 // read.
@@ -76,14 +108,6 @@ func (r Row) earliest() (at int64) {
 		if v, err := DecodeBlobValue(l.Payload); err == nil {
 			at = sooner(at, v.Expires)
 		}
-	}
-	return at
-}
-
-// earliest returns the first expiry of any actor's newest entry.
-func (t *Tally) earliest() (at int64) {
-	for _, e := range t.newest {
-		at = sooner(at, e.Expires)
 	}
 	return at
 }
@@ -147,13 +171,7 @@ func (r Row) At(t Type, wallMillis int64) (Row, error) {
 	}
 	out := Row{Deferred: r.Deferred, Live: make([]Live, 0, len(r.Live))}
 	for _, l := range r.Live {
-		if len(kills) > 0 && kills[0] == l.Dot {
-			continue
-		}
-		for len(kills) > 0 && kills[0].Less(l.Dot) {
-			kills = kills[1:]
-		}
-		if len(kills) == 0 || kills[0] != l.Dot {
+		if _, over := slices.BinarySearchFunc(kills, l.Dot, dvv.Dot.Compare); !over {
 			out.Live = append(out.Live, l)
 		}
 	}

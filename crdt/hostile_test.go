@@ -36,13 +36,13 @@ func hostile() map[string][]byte {
 		"a reset of many actors":          fill("\x03\xdc\x00\xa9", "\x01"),
 		"a reset in a row":                fill("\x91\x01\x01\xc5\x03\xf8\x03\xdc\x03\xf0", "\x01"),
 		"an address of nothing":           fill("\x01\xff", "\x00"),
-		"remembered, with very many dots": fill("\x99\x90\x00\x00\x00\x00\xdc\x01\xf8", "\x01\x01"),
+		"remembered, with very many dots": fill("\x98\x90\x00\x00\x00\x00\xdc\x01\xf8", "\x01\x01"),
 	}
 	var ascending []byte // a list of dots that is in order all the way
 	for i := range 500 {
 		ascending = append(ascending, byte(i/100), byte(i%100+1))
 	}
-	out["remembered, with dots in order"] = append([]byte("\x99\x90\x00\x00\x00\x00\xdc\x01\xf4"), ascending...)
+	out["remembered, with dots in order"] = append([]byte("\x98\x90\x00\x00\x00\x00\xdc\x01\xf4"), ascending...)
 	out["a row that defers dots in order"] = append([]byte("\x90\xdc\x01\xf4"), ascending...)
 	out["a group with kills in order"] = append([]byte(group+"\x91\x04\x02\xa1b\xa1k\xdc\x01\xf4"), ascending...)
 	return out
@@ -75,7 +75,7 @@ func TestAHostileMegabyteAllocatesInProportion(t *testing.T) {
 		"payload":          "\x03\xdd\x00\x0f\xff\x00",
 		"row of a counter": "\x91\x01\x01\xc6\x00\x0f\xff\xf0\x03\xdd\x00\x0f\xff\x00",
 		"row of a blob":    "\xdd\x00\x03\xff\x00",
-		"remembered":       "\x99\x90\x00\x00\x00\x00\xdc\xff\xff",
+		"remembered":       "\x98\x90\x00\x00\x00\x00\xdc\xff\xff",
 	} {
 		b := append([]byte(head), make([]byte, size-len(head))...)
 		if got := allocated(func() { _, _ = decoders[decoder](b) }); got > 12*size {
@@ -104,7 +104,7 @@ func TestBytesThatAreRefusedWithTheirReason(t *testing.T) {
 		{"a key repeated in full", "group", group + "\x92\x00\x02" + name + "\x00\x02" + name, "repeated"},
 		{"a shape of a later version", "group", group + "\x91\x40\x02" + name, "over its limit 63"},
 		{"a write that follows an increment", "group", group + "\x91\x20\x02" + name + "\x01", "event that adds 0 follows 1"},
-		{"an unknown type", "group", group + "\x91\x00\x05" + name, "over its limit 4"},
+		{"an unknown type", "group", group + "\x91\x00\x06" + name, "over its limit 5"},
 		{"no type", "group", group + "\x91\x00\x00" + name, "unknown type(0)"},
 		{"an empty bucket", "group", group + "\x91\x00\x02\xa0\xa1k", "must not be empty"},
 		{"an empty member", "group", group + "\x91\x00\x01" + name + "\xa0", "must not be empty"},
@@ -120,7 +120,7 @@ func TestBytesThatAreRefusedWithTheirReason(t *testing.T) {
 		{"a payload of no kind", "group", group + "\x91\x02\x02" + name + "\xc4\x00", "payload of kind(0) in a counter"},
 		{"a delta of nothing", "group", group + "\x91\x0a\x02" + name + "\xc4\x05\x02\x00\x00\x00\x00\x00", "delta 0 with payload of entry"},
 		{"a delta without an increment", "group", group + "\x91\x08\x02" + name + "\x05", "delta 5 with payload of kind(0)"},
-		{"an increment beside another event", "group", group + "\x92\x00\x04" + name + "\x0a\x02" + name + "\xc4\x05\x02\x00\x00\x00\x00\x05", "increment of +5 in a group of 2 events"},
+		{"an increment beside another event", "group", group + "\x92\x00\x04" + name + "\x0a\x02" + name + "\xc4\x05\x02\x00\x00\x00\x00\x05", "increment of +5 at counter b/k behind blob b/k"},
 		{"an operation of two parts", "group", "\x97\x01\x01\x92\x00\x00\x00\x00\x00\x91\x00\x02" + name, "operation id of 2 parts"},
 		{"an operation with a short client", "group", "\x97\x01\x01\x93\xc4\x01\x07\x01\x01\x00\x00\x00\x91\x00\x02" + name, "client id of 1 bytes, want 16"},
 		{"an operation of zeros", "group", "\x97\x01\x01\x93\xc4\x10" + strings.Repeat("\x00", 16) + "\x00\x00\x00\x00\x00\x91\x00\x02" + name, "an operation id of zeros"},
@@ -135,9 +135,10 @@ func TestBytesThatAreRefusedWithTheirReason(t *testing.T) {
 		{"a reset out of order", "payload", "\x03\x92\x02\x01\x00\x00\x00\x00\x01\x01\x00\x00\x00\x00", "out of order"},
 		{"a reset that names an actor twice", "payload", "\x03\x92\x01\x01\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00", "out of order"},
 		{"a void of nothing", "payload", "\x04\x01\x00\x01\x01\x90\x05", "without a sequence"},
-		{"an increment remembered without its row", "remembered", "\x99\x90\x00\x00\x00\x01\x90\x90\x05\xc4\x00", "remembered increment of +5"},
-		{"a row remembered without an increment", "remembered", "\x99\x90\x00\x00\x00\x01\x90\x90\x00\xc4\x07\x02\x01b\x00\x01k\x00", "remembered increment of +0"},
-		{"an increment of a set", "remembered", "\x99\x90\x00\x00\x00\x01\x90\x90\x05\xc4\x08\x01\x01b\x00\x01k\x01x", "remembered increment of +5"},
+		{"an increment remembered without its row", "remembered", "\x98\x90\x00\x00\x00\x01\x90\x90\x91\xc4\x00\x05" + "      ", "remembered increment of +5"},
+		{"a row remembered without an increment", "remembered", "\x98\x90\x00\x00\x00\x01\x90\x90\x91\xc4\x07\x02\x01b\x00\x01k\x00\x00", "remembered increment of +0"},
+		{"more increments than events", "remembered", "\x98\x90\x00\x00\x00\x01\x90\x90\x92" + strings.Repeat("\xc4\x07\x02\x01b\x00\x01k\x00\x05", 2), "2 increments of 1 events"},
+		{"an increment of a set", "remembered", "\x98\x90\x00\x00\x00\x01\x90\x90\x91\xc4\x08\x01\x01b\x00\x01k\x01x\x05", "remembered increment of +5"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			decode := decoders[c.decoder]

@@ -172,7 +172,7 @@ func (n *onceNode) remember(op crdt.Operation) *crdt.Remembered {
 func (w *onceWorld) void(n *onceNode, m *crdt.Remembered, dots []dvv.Dot) {
 	for _, d := range dots {
 		w.voids++
-		w.commit(n, crdt.Operation{}, crdt.Event{Row: m.Row, Payload: m.Void(d).Payload()})
+		w.commit(n, crdt.Operation{}, m.Void(d)[0])
 	}
 }
 

@@ -3,6 +3,7 @@ package crdt
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -123,9 +124,17 @@ func (p Path) Check() error {
 func (p Path) Whole() bool { return p.Kind == SetField && p.Member == "" }
 
 func (p Path) String() string {
-	s := fmt.Sprintf("%v %s", p.Kind, p.Name)
+	s := fmt.Sprintf("%v %s", p.Kind, legible(p.Name))
 	if p.Member != "" {
-		s += "[" + p.Member + "]"
+		s += "[" + legible(p.Member) + "]"
 	}
 	return s
+}
+
+// legible quotes a name that would not show as it is.
+func legible(name string) string {
+	if strconv.CanBackquote(name) {
+		return name
+	}
+	return strconv.Quote(name)
 }

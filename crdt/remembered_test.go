@@ -2,6 +2,7 @@ package crdt_test
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -34,6 +35,34 @@ func TestOperationsAreOrderedByClientSequenceAndTime(t *testing.T) {
 	}
 }
 
+func TestEachIncrementOfAnOperationIsVoidedInItsOwnRow(t *testing.T) {
+	apples, pears := cart.At(crdt.Path{Name: "apples", Kind: crdt.CounterField}), cart.At(crdt.Path{Name: "pears", Kind: crdt.CounterField})
+	note := cart.At(crdt.Path{Name: "note", Kind: crdt.RegisterField})
+	copied := func(at string, rest ...crdt.Event) *crdt.Group {
+		return &crdt.Group{Actor: dot(at).Actor, First: dot(at).Seq, Op: operation(1), Events: append([]crdt.Event{
+			{Row: apples, Payload: entry(1, 0).Payload(), Delta: 1}, {Row: pears, Payload: entry(0, 2).Payload(), Delta: -2},
+		}, rest...)}
+	}
+	var m crdt.Remembered
+	m.Record(copied("b:7", crdt.Event{Row: note, Payload: crdt.Assign{}.Payload()}), 100)
+	voids := m.Record(copied("c:4"), 100) // its other event had nothing to remove
+	if !slices.Equal(voids, dots("c:4")) {
+		t.Fatalf("voids %v, want c:4", voids)
+	}
+	var got []string
+	for _, e := range m.Void(voids[0]) {
+		v, err := crdt.DecodeVoid(e.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, fmt.Sprintf("%v: %v for %v of %+d", e.Row, v.Voided, v.Winner, v.Delta))
+	}
+	want := []string{"map carts/42 counter apples: c:4 for b:7 of +1", "map carts/42 counter pears: c:5 for b:8 of -2"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
 func TestWhatIsVoidedAsGroupsArrive(t *testing.T) {
 	elsewhere := applied("b:1", 1, 5)
 	elsewhere.Events[0].Row.Name = "misses"
@@ -63,9 +92,10 @@ func TestWhatIsVoidedAsGroupsArrive(t *testing.T) {
 					t.Errorf("after %v: voids %v, want %s", c.groups[i].Dot(0), got, c.voids[i])
 				}
 				for _, d := range got {
-					v := m.Void(d)
-					if v.Voided != d || v.Winner != m.Dots[0] || v.Op != m.Op || v.Delta != m.Delta {
-						t.Errorf("the void of %v is %+v", d, v)
+					events := m.Void(d)
+					v, err := crdt.DecodeVoid(events[0].Payload)
+					if err != nil || len(events) != 1 || events[0].Row != hits || v.Voided != d || v.Winner != m.Dots[0] || v.Op != m.Op || v.Delta != 5 {
+						t.Errorf("the void of %v is %v", d, events)
 					}
 				}
 			}

@@ -179,7 +179,7 @@ func (g *regrowth) apply(dot dvv.Dot, e *crdt.Event) {
 	if e.Clear != nil {
 		for i := range g.rows {
 			if g.rows[i].Address.Key == e.Row.Key {
-				g.rows[i].Row.Clear(*e.Clear)
+				g.rows[i].Row.Clear(g.rows[i].Address.Cleared(*e.Clear))
 			}
 		}
 		unseen := e.Clear.Minus(g.seen)
@@ -194,5 +194,5 @@ func (g *regrowth) apply(dot dvv.Dot, e *crdt.Event) {
 	if !found {
 		g.rows = slices.Insert(g.rows, at, AddressedRow{Address: e.Row})
 	}
-	g.rows[at].Row.Apply(dot, e.Kills, e.Payload, g.seen, g.dead[e.Row.Key])
+	g.rows[at].Row.Apply(dot, e.Kills, e.Payload, g.seen, e.Row.Cleared(g.dead[e.Row.Key]))
 }

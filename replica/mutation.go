@@ -88,19 +88,50 @@ func (m *Mutation) Check() error {
 	if len(m.Value) > crdt.MaxValue {
 		return &MutationError{fmt.Sprintf("value of %d bytes, limit %d", len(m.Value), crdt.MaxValue)}
 	}
-	if n := len(m.Changes); n > MaxChanges || (m.Verb == Update) != (n > 0) {
-		return &MutationError{fmt.Sprintf("%d changes, from 1 to %d are allowed", len(m.Changes), MaxChanges)}
+	if err := m.checkCount(); err != nil {
+		return err
 	}
 	if n := m.bytes(); n > maxMutation {
 		return &MutationError{fmt.Sprintf("%d bytes, limit %d", n, maxMutation)}
 	}
-	for _, c := range m.Changes {
+	for i := range m.Changes {
+		c := &m.Changes[i]
+		if m.Key.Type == crdt.Map {
+			if err := c.checkEdit(); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := crdt.CheckMember(c.Member); err != nil {
 			return err
+		}
+		if c.Delta != 0 || c.Shown != nil {
+			return &MutationError{fmt.Sprintf("member %q with an increment of %+d", c.Member, c.Delta)}
 		}
 		if len(c.Note) > crdt.MaxValue || c.Expires < 0 {
 			return &MutationError{fmt.Sprintf("note of %d bytes (limit %d), expiry %d", len(c.Note), crdt.MaxValue, c.Expires)}
 		}
+	}
+	return nil
+}
+
+// checkCount holds the changes against what the verb takes: a batch has some, and the
+// delete of a map under a context one for each counter that it shows.
+func (m *Mutation) checkCount() error {
+	n, least, most := len(m.Changes), 0, 0
+	switch {
+	case m.Verb == Update || m.Verb == Edit:
+		least, most = 1, MaxChanges
+	case m.Verb == Delete && m.Key.Type == crdt.Map && m.Context != nil:
+		most = MaxRows - 1
+		for i := range m.Changes {
+			if m.Changes[i].Shown == nil {
+				return &MutationError{"the delete of a map changes a field"}
+			}
+		}
+	}
+	if n < least || n > most {
+		return &MutationError{fmt.Sprintf("%d changes, from %d to %d are allowed", n, least, most)}
 	}
 	return nil
 }
@@ -112,8 +143,12 @@ func (m *Mutation) Observes() (q Query, ok bool) {
 	switch {
 	case m.Verb == Zero:
 		return Query{Key: m.Key}, true
+	case m.Verb == Edit:
+		return m.observesEdit()
 	case m.Context != nil:
 		return Query{}, false
+	case m.Verb == Delete && m.Key.Type == crdt.Map:
+		return Query{Key: m.Key, Every: true}, true
 	case m.Verb == Delete:
 		return Query{Key: m.Key, Span: &Span{Limit: 1}}, true
 	case m.Verb == Update:
@@ -137,6 +172,9 @@ var ErrContextTooWide = errors.New("context names too many dots that were not se
 // would make a key that nobody can read, resolve or delete any more.
 var ErrTooManySiblings = errors.New("too many siblings")
 
+// ErrTooManyRows refuses to remove more rows of a map at once than one group holds.
+var ErrTooManyRows = errors.New("too many rows of a map for one operation")
+
 // Bounds of what a write of a blob may stand beside. Siblings from both sides of
 // a split may come to more; [maxAnswer] leaves room for them.
 const (
@@ -158,7 +196,13 @@ func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp
 	switch m.Verb {
 	case Update:
 		err = p.mintChanges(v, m, seen, &g, latest)
+	case Edit:
+		err = p.mintEdit(v, m, seen, &g, latest, wallMillis)
 	case Delete:
+		if m.Key.Type == crdt.Map {
+			err = p.mintDeleteMap(v, m, seen, &g)
+			break
+		}
 		p.mintDelete(m, seen, &g)
 	case Add:
 		err = p.mintIncrement(v, m, &g, wallMillis)

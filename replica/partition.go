@@ -246,7 +246,7 @@ func (p *Partition) applyEvent(tx Tx, dot dvv.Dot, e *crdt.Event) error {
 		return p.sparing(err) // the event is logged: the row's repair applies it
 	}
 	after := before.Clone()
-	deferred, stillborn := after.Apply(dot, e.Kills, e.Payload, p.clock, dead)
+	deferred, stillborn := after.Apply(dot, e.Kills, e.Payload, p.clock, e.Row.Cleared(dead))
 	if mutated(dropDeferral) {
 		after.Deferred = nil
 	}
@@ -268,7 +268,7 @@ func (p *Partition) clearRows(tx Tx, k crdt.Key, killed dvv.Clock) error {
 	var changes []change // a store may not be changed while it is walked
 	err := p.sparing(tx.Rows(p.ID, k, "", func(field string, r crdt.Row) bool {
 		after := r.Clone()
-		if after.Clear(killed) {
+		if after.Clear((crdt.Address{Key: k, Field: field}).Cleared(killed)) {
 			changes = append(changes, change{field, r, after})
 		}
 		return true

@@ -221,8 +221,8 @@ func (in *Install) promoteRow(tx Tx, a crdt.Address, theirs crdt.Row) error {
 		return err
 	}
 	joined, collisions := crdt.Join(
-		crdt.Side{Row: before, Clock: p.clock, Dead: p.dead[a.Key]},
-		crdt.Side{Row: theirs, Clock: in.cut, Dead: dead},
+		crdt.Side{Row: before, Clock: p.clock, Dead: a.Cleared(p.dead[a.Key])},
+		crdt.Side{Row: theirs, Clock: in.cut, Dead: a.Cleared(dead)},
 	)
 	p.Counts.Collisions += uint64(collisions)
 	return p.putRow(tx, a, before, joined)

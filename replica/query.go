@@ -43,22 +43,50 @@ func (q *Query) Check() error {
 	if err := q.Key.Check(); err != nil {
 		return err
 	}
-	if q.Key.Type != crdt.Set && len(q.Fields) > 0 {
-		return fmt.Errorf("a %v has no members", q.Key.Type)
-	}
-	if q.Key.Type == crdt.Set && len(q.Fields) == 0 && q.Span == nil {
-		return fmt.Errorf("a read of a set names members or a span of them")
-	}
-	if len(q.Fields) > MaxFields {
+	t := q.Key.Type
+	switch {
+	case !t.HasFields() && len(q.Fields) > 0:
+		return fmt.Errorf("a %v has no members", t)
+	case q.Every && t != crdt.Map || q.Count != 0 && t != crdt.Set || q.Count < 0:
+		return fmt.Errorf("every row of a %v, or their count at %d", t, q.Count)
+	case t.HasFields() && len(q.Fields) == 0 && q.Span == nil && !q.Every && q.Count == 0:
+		return fmt.Errorf("a read of a %v names members or a span of them", t)
+	case len(q.Fields) > MaxFields:
 		return fmt.Errorf("%d members asked for, limit %d", len(q.Fields), MaxFields)
 	}
 	for _, f := range q.Fields {
-		if err := crdt.CheckMember(f); err != nil {
+		if err := checkField(t, f); err != nil {
 			return err
 		}
 	}
-	if s := q.Span; s != nil && (len(s.Prefix) > crdt.MaxMember || len(s.After) > crdt.MaxMember || s.Limit < 0 || s.Limit > MaxPage) {
-		return fmt.Errorf("span of prefix %d bytes, cursor %d bytes, limit %d: at most %d bytes and %d rows", len(s.Prefix), len(s.After), s.Limit, crdt.MaxMember, MaxPage)
+	if s := q.Span; s != nil {
+		return s.check(t)
+	}
+	return nil
+}
+
+// checkField refuses what names no row of a key of this type, nor, of a map, a whole
+// set field.
+func checkField(t crdt.Type, f string) error {
+	if t == crdt.Map {
+		_, err := crdt.DecodePath(f)
+		return err
+	}
+	return crdt.CheckMember(f)
+}
+
+func (s *Span) check(t crdt.Type) error {
+	most := crdt.MaxMember
+	if t == crdt.Map {
+		most = crdt.MaxPath
+	}
+	for _, b := range [...]string{s.Prefix, s.From, s.Until, s.After} {
+		if len(b) > most {
+			return fmt.Errorf("span bounded by %d bytes, limit %d", len(b), most)
+		}
+	}
+	if s.Limit < 0 || s.Limit > MaxPage {
+		return fmt.Errorf("span of %d rows, limit %d", s.Limit, MaxPage)
 	}
 	return nil
 }
@@ -74,13 +102,15 @@ type Found struct {
 type Answer struct {
 	Clock dvv.Clock
 	Dead  dvv.Clock
-	Rows  []Found // sorted by field
+	Type  crdt.Type // of the key
+	Rows  []Found   // sorted by field
 	More  bool    // the span goes on behind the last row
 }
 
 // Ask answers a query from one view. Absence is an answer: no rows, under the
 // clock that makes the absence mean something.
 func Ask(v View, p int, q Query) (a Answer, err error) {
+	a.Type = q.Key.Type
 	if a.Clock, _, err = v.Clock(p); err != nil {
 		return Answer{}, fmt.Errorf("read %v: %w", q.Key, err)
 	}
@@ -92,6 +122,9 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 		return a, err
 	}
 	fields, size := slices.Compact(slices.Sorted(slices.Values(q.Fields))), 0
+	if q.Key.Type == crdt.Map {
+		return a, a.paths(v, p, q, fields)
+	}
 	if len(fields) == 0 {
 		fields = []string{""}
 	}
@@ -109,6 +142,49 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 		a.Rows = append(a.Rows, Found{f, row})
 	}
 	return a, nil
+}
+
+// paths answers for rows of a map: each by its path, all those of a set field, or
+// every one. Beyond the bounds it says that there are more.
+func (a *Answer) paths(v View, p int, q Query, fields []string) error {
+	if q.Every {
+		fields = []string{""}
+	}
+	size, whole := 0, "" // the set field that was read last
+	take := func(field string, r crdt.Row) bool {
+		size += len(field) + rowBytes(r)
+		if a.More = len(a.Rows) == MaxRows || size > maxAnswer; !a.More {
+			a.Rows = append(a.Rows, Found{field, r})
+		}
+		return !a.More
+	}
+	for _, f := range fields {
+		path, _ := crdt.DecodePath(f) // checked before
+		if whole != "" && strings.HasPrefix(f, whole) {
+			continue // it came with its set
+		}
+		if !q.Every && !path.Whole() {
+			row, err := v.Row(p, crdt.Address{Key: q.Key, Field: f})
+			if err != nil {
+				return fmt.Errorf("read %v: %w", q.Key, err)
+			}
+			if !row.IsEmpty() && !take(f, row) {
+				return nil
+			}
+			continue
+		}
+		err := v.Rows(p, q.Key, f, func(field string, r crdt.Row) bool {
+			return strings.HasPrefix(field, f) && take(field, r)
+		})
+		if err != nil {
+			return fmt.Errorf("read %v: %w", q.Key, err)
+		}
+		if a.More {
+			return nil
+		}
+		whole = f
+	}
+	return nil
 }
 
 func (a *Answer) span(v View, p int, q Query) error {
@@ -187,7 +263,8 @@ func Merge(answers []Answer) Merged {
 func mergeField(answers []Answer, field string) crdt.Row {
 	var side crdt.Side
 	for i, a := range answers {
-		s := crdt.Side{Row: a.row(field), Clock: a.Clock, Dead: a.Dead}
+		at := crdt.Address{Key: crdt.Key{Type: a.Type}, Field: field}
+		s := crdt.Side{Row: a.row(field), Clock: a.Clock, Dead: at.Cleared(a.Dead)}
 		if i == 0 {
 			side = s
 			continue
@@ -247,6 +324,24 @@ func (m *Merged) Doomed(field string) []dvv.Dot {
 		dots = append(dots, m.answers[i].row(field).Dots()...)
 	}
 	return sortedDots(dots)
+}
+
+// Under returns the fields of all rows that one of the answers had and whose fields
+// begin with a prefix, in order.
+func (m *Merged) Under(prefix string) []string {
+	if m == nil {
+		return nil
+	}
+	var fields []string
+	for i := range m.answers {
+		for _, f := range m.answers[i].Rows {
+			if strings.HasPrefix(f.Field, prefix) {
+				fields = append(fields, f.Field)
+			}
+		}
+	}
+	slices.Sort(fields)
+	return slices.Compact(fields)
 }
 
 // AnyLive tells whether one of the answers had something live, or more to come: a

@@ -47,11 +47,15 @@ func (s *Shard) coordinate(m Mutation, w int, deadline int64, done func(Result))
 		s.queueWrite(wr, nil)
 		return
 	}
-	s.read(&read{q: q, session: m.Session, deadline: deadline, done: func(r Result) {
+	s.read(&read{q: q, session: m.covers(), deadline: deadline, done: func(r Result) {
 		if r.Failure != nil {
 			f := *r.Failure
 			f.Text = fmt.Sprintf("%v: nothing was written, because what it would remove could not be read: %s", &m, f.Text)
 			s.finish(wr, &f)
+			return
+		}
+		if q.Span == nil && r.Merged.More {
+			s.finish(wr, &Failure{Reason: Invalid, Text: fmt.Sprintf("%v: %v: what it would remove is more than %d rows or %d bytes; nothing was written", &m, ErrTooManyRows, MaxRows, maxAnswer)})
 			return
 		}
 		wr.result.Degraded = r.Degraded
@@ -175,7 +179,7 @@ func (s *Shard) mintOnce(c *commit, p *part, w *write, seen *Merged) (g crdt.Gro
 	case errors.Is(err, crdt.ErrOverflow):
 		s.finish(w, &Failure{Reason: Overflow, Text: fmt.Sprintf("%v: %v; nothing was written", &w.m, err)})
 		return crdt.Group{}, false, nil
-	case errors.Is(err, ErrContextTooWide), errors.Is(err, ErrTooManySiblings):
+	case errors.Is(err, ErrContextTooWide), errors.Is(err, ErrTooManySiblings), errors.Is(err, ErrTooManyRows):
 		s.finish(w, &Failure{Reason: Invalid, Text: fmt.Sprintf("%v: %v; nothing was written", &w.m, err)})
 		return crdt.Group{}, false, nil
 	case p.spares(err):

@@ -203,7 +203,7 @@ func (l rowLaws) verify(a crdt.Address, x, y, z crdt.Side) error {
 	if collisions != mirrored {
 		return fmt.Errorf("join at %v finds %d collisions one way and %d the other", a, collisions, mirrored)
 	}
-	if dead := l.sides(x, y).Dead; !dead.Equal(l.dead[a.Key]) {
+	if dead := l.sides(x, y).Dead; !dead.Equal(a.Cleared(l.dead[a.Key])) {
 		return fmt.Errorf("join at %v defers %v at the key, the oracle says %v", a, dead, l.dead[a.Key])
 	}
 	if !bytes.Equal(before[0], crdt.AppendRow(nil, x.Row)) || !bytes.Equal(before[1], crdt.AppendRow(nil, y.Row)) {

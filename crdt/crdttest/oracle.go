@@ -28,7 +28,7 @@ func Oracle(groups []crdt.Group) map[crdt.Address]crdt.Row {
 	}
 	rows := map[crdt.Address]crdt.Row{}
 	for _, e := range events(groups) {
-		inClear := slices.ContainsFunc(cleared[e.Row.Key], func(c dvv.Clock) bool { return c.Contains(e.dot) })
+		inClear := slices.ContainsFunc(cleared[e.Row.Key], func(c dvv.Clock) bool { return e.Row.Cleared(c).Contains(e.dot) })
 		if e.Payload == nil || killed[e.Row][e.dot] || inClear {
 			continue
 		}

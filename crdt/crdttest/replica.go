@@ -116,7 +116,7 @@ func (r *Replica) applyEvent(d dvv.Dot, e *crdt.Event) {
 	dead := r.Dead[e.Row.Key]
 	if e.Clear != nil {
 		for a, row := range r.Rows {
-			if row = row.Clone(); a.Key == e.Row.Key && row.Clear(*e.Clear) {
+			if row = row.Clone(); a.Key == e.Row.Key && row.Clear(a.Cleared(*e.Clear)) {
 				r.put(a, row)
 			}
 		}
@@ -129,6 +129,7 @@ func (r *Replica) applyEvent(d dvv.Dot, e *crdt.Event) {
 		return
 	}
 	row := r.Rows[e.Row].Clone()
+	dead = e.Row.Cleared(dead)
 	deferred, stillborn := row.Apply(d, e.Kills, e.Payload, r.Clock, dead)
 	r.put(e.Row, row)
 	r.count(e, deferred, stillborn, dead.Contains(d))
@@ -182,7 +183,7 @@ func (r *Replica) putDead(k crdt.Key, dots dvv.Clock) {
 // Side returns what the replica knows of a row. It shares nothing that later
 // steps change.
 func (r *Replica) Side(a crdt.Address) crdt.Side {
-	return crdt.Side{Row: r.Rows[a].Clone(), Clock: r.Clock.Clone(), Dead: r.Dead[a.Key].Clone()}
+	return crdt.Side{Row: r.Rows[a].Clone(), Clock: r.Clock.Clone(), Dead: a.Cleared(r.Dead[a.Key]).Clone()}
 }
 
 // Shown returns the dots that a reader of the key is shown: its context.

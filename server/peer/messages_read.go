@@ -126,11 +126,13 @@ func readKey(r *pack.Reader) crdt.Key {
 }
 
 func readMutation(r *pack.Reader) replica.Mutation {
-	m := replica.Mutation{
-		Key: readKey(r), Verb: replica.Verb(r.UintMax(math.MaxUint8)), Op: crdt.ReadOperation(r), Sum: r.Uint(),
-		Changes: list(r, "changes", minChangeBytes, replica.MaxChanges, readChange),
-		Value:   readBytes(r, crdt.MaxValue), Delta: r.Int(),
+	m := replica.Mutation{Key: readKey(r), Verb: replica.Verb(r.UintMax(math.MaxUint8)), Op: crdt.ReadOperation(r), Sum: r.Uint()}
+	most, change := replica.MaxChanges, readChange
+	if m.Key.Type == crdt.Map {
+		most, change = replica.MaxRows, readEdit
 	}
+	m.Changes = list(r, "changes", minChangeBytes, most, change)
+	m.Value, m.Delta, m.Expires = readBytes(r, crdt.MaxValue), r.Int(), int64(r.UintMax(math.MaxInt64))
 	if some(r, "context", 1) {
 		c := crdt.ReadClock(r)
 		m.Context = &c
@@ -151,6 +153,17 @@ func readChange(r *pack.Reader) replica.Change {
 		Expires: int64(r.UintMax(math.MaxInt64)), Note: readBytes(r, crdt.MaxValue),
 	}
 }
+
+func readEdit(r *pack.Reader) replica.Change {
+	return replica.Change{
+		Member: r.String(crdt.MaxPath), Remove: r.Bool(),
+		Expires: int64(r.UintMax(math.MaxInt64)), Note: readBytes(r, crdt.MaxValue),
+		Delta: r.Int(), Shown: readBytes(r, maxShown),
+	}
+}
+
+// maxShown bounds what a context shows of one counter: a context is smaller.
+const maxShown = 64 << 10
 
 func readForwarded(r *pack.Reader) replica.Forwarded {
 	return replica.Forwarded{ID: r.Uint(), Result: replica.Result{
@@ -177,11 +190,12 @@ func readAsking(r *pack.Reader) replica.Asking {
 	m := replica.Asking{ID: r.Uint(), Partition: readPartition(r), Query: replica.Query{
 		Key: readKey(r), Fields: list(r, "members", minFieldBytes, replica.MaxFields, readField),
 	}}
-	if some(r, "span", 3) {
+	if some(r, "span", 5) {
 		m.Query.Span = &replica.Span{
-			Prefix: r.String(crdt.MaxMember), After: r.String(crdt.MaxMember), Limit: int(r.UintMax(replica.MaxPage)),
+			Prefix: readField(r), From: readField(r), Until: readField(r), After: readField(r), Limit: int(r.UintMax(replica.MaxPage)),
 		}
 	}
+	m.Query.Every, m.Query.Count = r.Bool(), int64(r.UintMax(math.MaxInt64))
 	m.MaxStale = int64(r.UintMax(math.MaxInt64))
 	if m.Hashed = some(r, "hash", 1); m.Hashed {
 		m.Hash = readPrint(r)
@@ -192,50 +206,45 @@ func readAsking(r *pack.Reader) replica.Asking {
 	return m
 }
 
-func readField(r *pack.Reader) string { return r.String(crdt.MaxMember) }
+// readField reads a member of a set or a path of a map; what it is is checked by what
+// it is part of.
+func readField(r *pack.Reader) string { return r.String(crdt.MaxPath) }
 
 func readAnswered(r *pack.Reader) replica.Answered {
 	m := replica.Answered{ID: r.Uint(), Ready: r.Bool(), Failed: r.Bool()}
 	if !m.Failed {
 		m.Same, m.Staleness = r.Bool(), readStaleness(r)
-		m.Answer = replica.Answer{Clock: crdt.ReadClock(r), Dead: crdt.ReadClock(r), Rows: readRows(r), More: r.Bool()}
+		m.Answer = replica.Answer{Clock: crdt.ReadClock(r), Dead: crdt.ReadClock(r), Type: crdt.Type(r.UintMax(uint64(crdt.Map)))}
+		m.Answer.Rows, m.Answer.More = readRows(r, m.Answer.Type), r.Bool()
 	}
 	return m
 }
 
-// readRows reads rows of one type: a set's with their members in order (one of them more than once if the query named it
-// so), or the only row of another type. Where nothing is live the type is 0, and rows tell by their fields which it is.
-func readRows(r *pack.Reader) []replica.Found {
-	t := crdt.Type(r.UintMax(uint64(crdt.Blob)))
-	payloads := t
-	if t == 0 {
-		payloads = crdt.Set // any will do: one that is there after all is refused below
-	}
-	rows := list(r, "rows", minFoundBytes, max(replica.MaxFields, replica.MaxPage), func(r *pack.Reader) replica.Found {
-		return replica.Found{Field: readField(r), Row: crdt.ReadRow(r, payloads)}
-	})
-	if r.Err() != nil {
-		return nil
-	}
-	live := 0
-	for i := range rows {
-		f := &rows[i]
-		live += len(f.Row.Live)
+// readRows reads the rows of one key: a set's or a map's by their fields in order (one of them more than once if the
+// query named it so), or the only row of another type.
+func readRows(r *pack.Reader, t crdt.Type) []replica.Found {
+	last := ""
+	return list(r, "rows", minFoundBytes, replica.MaxRows, func(r *pack.Reader) replica.Found {
+		f := replica.Found{Field: readField(r)}
+		a := crdt.Address{Key: crdt.Key{Type: t}, Field: f.Field}
 		switch {
-		case i > 0 && f.Field < rows[i-1].Field:
-			r.Fail("rows out of order: %q after %q", f.Field, rows[i-1].Field)
-		case f.Field != "" && t != 0 && t != crdt.Set:
+		case t == 0:
+			r.Fail("a row of no type")
+		case !t.HasFields() && f.Field != "":
 			r.Fail("a %v has no fields, got %q", t, f.Field)
-		case f.Field == "" && (t == crdt.Set || len(rows) > 1):
-			r.Fail("row without a field, one of %d of %v", len(rows), t)
-		case f.Field != "":
+		case f.Field < last:
+			r.Fail("rows out of order: %q after %q", f.Field, last)
+		case t == crdt.Set:
 			refuse(r, crdt.CheckMember(f.Field))
+		case t == crdt.Map:
+			_, err := crdt.DecodePath(f.Field)
+			refuse(r, err)
 		}
-	}
-	if (t == 0) != (live == 0) {
-		r.Fail("%d live payloads in rows of %v", live, t)
-	}
-	return rows
+		if last = f.Field; r.Err() == nil {
+			f.Row = crdt.ReadRow(r, a.RowType())
+		}
+		return f
+	})
 }
 
 func readDigest(r *pack.Reader) replica.Digest {

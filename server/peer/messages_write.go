@@ -45,7 +45,7 @@ func receiptsSize(batch []replica.Receipt) int {
 func mutationSize(m *replica.Mutation) int {
 	n := len(m.Key.Bucket) + len(m.Key.Name) + len(m.Value)
 	for i := range m.Changes {
-		n += 20 + len(m.Changes[i].Member) + len(m.Changes[i].Note)
+		n += 24 + len(m.Changes[i].Member) + len(m.Changes[i].Note) + len(m.Changes[i].Shown)
 	}
 	if m.Context != nil {
 		n += clockSize(*m.Context)
@@ -118,8 +118,11 @@ func appendMutation(b []byte, m *replica.Mutation) []byte {
 		c := &m.Changes[i]
 		b = pack.AppendBool(pack.AppendString(b, c.Member), c.Remove)
 		b = pack.AppendBytes(pack.AppendUint(b, uint64(c.Expires)), c.Note)
+		if m.Key.Type == crdt.Map {
+			b = pack.AppendBytes(pack.AppendInt(b, c.Delta), c.Shown)
+		}
 	}
-	b = pack.AppendInt(pack.AppendBytes(b, m.Value), m.Delta)
+	b = pack.AppendUint(pack.AppendInt(pack.AppendBytes(b, m.Value), m.Delta), uint64(m.Expires))
 	return appendMaybe(appendMaybe(b, m.Context), m.Session)
 }
 
@@ -156,9 +159,11 @@ func appendAsking(b []byte, m replica.Asking) []byte {
 	if s := m.Query.Span; s == nil {
 		b = pack.AppendArray(b, 0)
 	} else {
-		b = pack.AppendString(pack.AppendArray(b, 3), s.Prefix)
+		b = pack.AppendString(pack.AppendArray(b, 5), s.Prefix)
+		b = pack.AppendString(pack.AppendString(b, s.From), s.Until)
 		b = appendCount(pack.AppendString(b, s.After), s.Limit)
 	}
+	b = pack.AppendUint(pack.AppendBool(b, m.Query.Every), uint64(max(0, m.Query.Count)))
 	b = pack.AppendUint(b, uint64(max(0, m.MaxStale)))
 	if !m.Hashed {
 		return pack.AppendArray(b, 0)
@@ -173,23 +178,12 @@ func appendAnswered(b []byte, m replica.Answered) []byte {
 	}
 	b = appendStaleness(pack.AppendBool(b, m.Same), m.Staleness)
 	b = crdt.AppendClock(crdt.AppendClock(b, m.Answer.Clock), m.Answer.Dead)
-	b = pack.AppendArray(pack.AppendUint(b, uint64(rowsType(m.Answer.Rows))), len(m.Answer.Rows))
+	b = pack.AppendArray(pack.AppendUint(b, uint64(m.Answer.Type)), len(m.Answer.Rows))
 	for i := range m.Answer.Rows {
 		f := &m.Answer.Rows[i]
 		b = crdt.AppendRow(pack.AppendString(b, f.Field), f.Row)
 	}
 	return pack.AppendBool(b, m.Answer.More)
-}
-
-// rowsType returns the type that an answer's rows are of, 0 when nothing is live in them. An [replica.Answer] does not
-// say it, and a reader needs it to judge payloads before it looks up what was asked.
-func rowsType(rows []replica.Found) crdt.Type {
-	for i := range rows {
-		if live := rows[i].Row.Live; len(live) > 0 {
-			return live[0].Payload.Kind().Type()
-		}
-	}
-	return 0
 }
 
 func appendDigest(b []byte, m replica.Digest) []byte {

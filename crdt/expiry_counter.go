@@ -1,0 +1,111 @@
+package crdt
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/cartwheel-db/cartwheel/dvv"
+)
+
+// Of a counter each actor's entry expires by itself: its totals since the last
+// reset have one time, the latest that any of their increments asked for. What is
+// over reads as if it were reset, and then it is, by a reset that carries on the
+// earlier ones: a counter that is used and expires for years has one reset, and
+// not one a day.
+
+// lapse takes the entries whose time is over as reset.
+func (t *Tally) lapse(wallMillis int64) {
+	for _, e := range t.newest {
+		if lapsed(e.Expires, wallMillis) {
+			t.lapsed = append(t.lapsed, e)
+		}
+	}
+	if len(t.lapsed) == 0 {
+		return
+	}
+	slices.SortFunc(t.lapsed, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
+	t.resets = maps.Clone(t.floor)
+	for _, e := range t.lapsed {
+		raise(t.floor, e)
+	}
+}
+
+// earliest returns the first expiry of any actor's newest entry.
+func (t *Tally) earliest() (at int64) {
+	for _, e := range t.newest {
+		at = sooner(at, e.Expires)
+	}
+	return at
+}
+
+// Expires returns when the last of the counter expires, 0 for never.
+func (t *Tally) Expires() (at int64) {
+	first := true
+	for a, e := range t.newest {
+		if e.Seq <= t.floor[a].Seq {
+			continue
+		}
+		if at = later(at, e.Expires); first {
+			at, first = e.Expires, false
+		}
+	}
+	return at
+}
+
+// IncrementUntil returns the entry an actor puts to add delta until a time (0 for
+// ever), the dots that the entry and z replace, and the value afterwards. z, when
+// not empty, has to be put by the same group: the actor's entry before this one had
+// expired, and what was in it does not come back with the new totals.
+//
+// What the totals have since the last reset expires together, at the latest time
+// that was asked for.
+func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, kills []dvv.Dot, z Reset, value int64, err error) {
+	before := t.Exact()
+	after := before.Add(TotalOf(delta))
+	value, over := after.Int64()
+	if over && after.Negative() == (delta < 0) {
+		return Entry{}, nil, nil, 0, fmt.Errorf("%w: %v%+d", ErrOverflow, before, delta)
+	}
+	base, own := t.newest[actor]
+	if floor := t.floor[actor]; floor.Seq >= base.Seq {
+		base, own = floor, false
+	}
+	e = base.Entry
+	if own {
+		expires = later(e.Expires, expires)
+	}
+	if e.Expires = expires; delta >= 0 {
+		e.P = e.P.Add(TotalOf(delta))
+	} else {
+		e.N = e.N.Sub(TotalOf(delta))
+	}
+	for _, c := range t.lapsed {
+		if c.Actor == actor {
+			top := maps.Clone(t.resets)
+			raise(top, c)
+			z, kills = t.covering(top)
+			return e, kills, z, value, nil
+		}
+	}
+	for _, l := range t.live {
+		if l.Dot.Actor == actor && l.Payload.Kind() == KindEntry {
+			kills = appendDotOnce(kills, l.Dot)
+		}
+	}
+	return e, kills, nil, value, nil
+}
+
+// Lapse returns the reset of the entries whose time is over, and the dots that it
+// replaces; nothing when there are none.
+func (t *Tally) Lapse() (Reset, []dvv.Dot) {
+	if len(t.lapsed) == 0 {
+		return nil, nil
+	}
+	top := maps.Clone(t.resets)
+	for _, c := range t.lapsed {
+		raise(top, c)
+	}
+	return t.covering(top)
+}
