@@ -173,6 +173,29 @@ func (v damagedView) DeferredIn(p int, dots dvv.Clock, fn func(dvv.Dot, crdt.Add
 	return err
 }
 
+func (v damagedView) Expiring(p int, until int64, fn func(int64, crdt.Address) bool) error {
+	var met error
+	err := v.View.Expiring(p, until, func(at int64, a crdt.Address) bool {
+		if d := v.d.find("expiring", p, expiringKey(at, a)); d != nil {
+			met = d
+			return true
+		}
+		return fn(at, a)
+	})
+	return errors.Join(err, met)
+}
+
+func expiringKey(at int64, a crdt.Address) []byte {
+	return a.AppendBinary(binary.BigEndian.AppendUint64(nil, uint64(at)))
+}
+
+func (v damagedView) Summary(p int, k crdt.Key) (replica.Summary, bool, error) {
+	if d := v.d.find("summaries", p, k.AppendPrefix(nil)); d != nil {
+		return replica.Summary{}, false, d
+	}
+	return v.View.Summary(p, k)
+}
+
 func (v damagedView) Partitions() (out []int, err error) {
 	all, err := v.View.Partitions()
 	for _, p := range all {
@@ -284,6 +307,12 @@ func (t damagedTx) AllDead(p int, fn func(crdt.Key, dvv.Clock) bool) error {
 func (t damagedTx) DeferredIn(p int, dots dvv.Clock, fn func(dvv.Dot, crdt.Address) bool) error {
 	return t.damagedView.DeferredIn(p, dots, fn)
 }
+func (t damagedTx) Expiring(p int, until int64, fn func(int64, crdt.Address) bool) error {
+	return t.damagedView.Expiring(p, until, fn)
+}
+func (t damagedTx) Summary(p int, k crdt.Key) (replica.Summary, bool, error) {
+	return t.damagedView.Summary(p, k)
+}
 func (t damagedTx) Group(p int, dot dvv.Dot) (crdt.Group, bool, error) {
 	return t.damagedView.Group(p, dot)
 }
@@ -319,6 +348,11 @@ func (t damagedTx) PutMark(p int, ready, promoting bool) error {
 func (t damagedTx) PutDead(p int, k crdt.Key, c dvv.Clock) error {
 	_ = t.d.heal("dead", p, k.AppendPrefix(nil))
 	return t.MemTx.PutDead(p, k, c)
+}
+
+func (t damagedTx) PutSummary(p int, k crdt.Key, s replica.Summary) error {
+	_ = t.d.heal("summaries", p, k.AppendPrefix(nil))
+	return t.MemTx.PutSummary(p, k, s)
 }
 
 func (t damagedTx) PutRemembered(p int, m *crdt.Remembered) error {

@@ -78,11 +78,7 @@ type View interface {
 // Summary is what a replica knows of a set without reading its members: how many
 // rows have something live, and a sum over all its rows. Two replicas with equal
 // sums have equal rows, so the count of either is that of both joined.
-type Summary struct {
-	Members uint64
-	Rows    uint64     // those with deferred dots only included
-	Sum     merkle.Sum // of the hashes of the rows, under the cluster's key
-}
+type Summary = merkle.Summary
 
 // Damage is implemented by errors about stored records that fail their checksum
 // or cannot be read. Such a record is never returned. What a walk meets of it is
@@ -91,7 +87,7 @@ type Summary struct {
 type Damage interface {
 	error
 	// Record returns the part of the store ("clocks", "rows", "dead", "deferred",
-	// "log", "remembered", "marks", "trees", "staged") and the record's partition and
+	// "expiring", "summaries", "log", "remembered", "marks", "trees", "staged") and the record's partition and
 	// key as they are stored, or as they should be where the store can tell: of a row
 	// its address bytes; of a logged group its actor and last sequence, 8 bytes each;
 	// of an operation issue time, client and sequence. Both may themselves be damaged,

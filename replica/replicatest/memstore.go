@@ -37,7 +37,7 @@ type MemStore struct {
 // memState is one state of the store. The maps are never changed in place:
 // copying the struct is the snapshot. Keys begin with the partition in two bytes.
 type memState struct {
-	clocks, rows, dead, log, remembered, marks, trees, staged *treap
+	clocks, rows, dead, expiring, summaries, log, remembered, marks, trees, staged *treap
 
 	tally map[int]memTally // replaced, never changed in place
 }

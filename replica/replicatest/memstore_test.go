@@ -165,7 +165,7 @@ func TestTheMemoryStoreKeepsMarksTreesStagedRecordsAndTallies(t *testing.T) {
 			},
 			"remember": func(*rapid.T) {
 				p, seq := p(), seq()
-				must(tx.PutRemembered(p, &crdt.Remembered{Op: op(seq), Row: memTestRow, Dots: []dvv.Dot{{Actor: 7, Seq: seq}}}))
+				must(tx.PutRemembered(p, &crdt.Remembered{Op: op(seq), Dots: []dvv.Dot{{Actor: 7, Seq: seq}}}))
 				now.operations[p][seq] = true
 			},
 			"forget": func(*rapid.T) {

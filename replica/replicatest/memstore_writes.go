@@ -42,13 +42,7 @@ func (t *MemTx) PutRow(p int, a crdt.Address, before, after crdt.Row) error {
 	if !stored.Equal(before) {
 		return fmt.Errorf("put row %v in partition %d: stored is %v, the caller believes %v", a, p, stored, before)
 	}
-	return t.change("put row", p, func(s *memState) {
-		if after.IsEmpty() {
-			s.rows = s.rows.delete(memAddress(p, a))
-		} else {
-			s.rows = s.rows.put(memAddress(p, a), crdt.AppendRow(nil, after))
-		}
-	})
+	return t.change("put row", p, func(s *memState) { s.putRow(p, a, stored, after) })
 }
 
 // PutDead replaces the dots deferred at a key.
@@ -176,13 +170,25 @@ func (t *MemTx) DropStaged(p int, limit int) (more bool, err error) {
 
 // ReplaceRow replaces a row whatever is stored of it.
 func (t *MemTx) ReplaceRow(p int, a crdt.Address, after crdt.Row) error {
-	return t.change("replace row", p, func(s *memState) {
-		if after.IsEmpty() {
-			s.rows = s.rows.delete(memAddress(p, a))
-		} else {
-			s.rows = s.rows.put(memAddress(p, a), crdt.AppendRow(nil, after))
-		}
-	})
+	stored, err := t.Row(p, a)
+	if err != nil {
+		return err
+	}
+	return t.change("replace row", p, func(s *memState) { s.putRow(p, a, stored, after) })
+}
+
+func (s *memState) putRow(p int, a crdt.Address, before, after crdt.Row) {
+	if after.IsEmpty() {
+		s.rows = s.rows.delete(memAddress(p, a))
+	} else {
+		s.rows = s.rows.put(memAddress(p, a), crdt.AppendRow(nil, after))
+	}
+	if at := before.Expires(a.RowType()); at != 0 {
+		s.expiring = s.expiring.delete(memExpiring(p, at, a))
+	}
+	if at := after.Expires(a.RowType()); at != 0 {
+		s.expiring = s.expiring.put(memExpiring(p, at, a), nil)
+	}
 }
 
 // Purge has nothing to remove: memory is never damaged.
@@ -195,7 +201,7 @@ func (t *MemTx) Drop(p int) error {
 		if p == 1<<16-1 {
 			until = strings.Repeat("\xff", 1<<14) // above every key
 		}
-		for _, m := range []**treap{&s.clocks, &s.rows, &s.dead, &s.log, &s.remembered, &s.marks, &s.trees, &s.staged} {
+		for _, m := range []**treap{&s.clocks, &s.rows, &s.dead, &s.expiring, &s.summaries, &s.log, &s.remembered, &s.marks, &s.trees, &s.staged} {
 			*m = (*m).cut(from, until)
 		}
 		t := s.tally[p]

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -53,12 +54,23 @@ var (
 		return dvv.Dot{Actor: someActor.Draw(t, "actor"), Seq: rapid.Uint64Range(1, 12).Draw(t, "seq")}
 	})
 	someKey = rapid.Custom(func(t *rapid.T) crdt.Key {
-		return crdt.Key{Type: crdt.Type(rapid.IntRange(1, 4).Draw(t, "type")), Bucket: rapid.SampledFrom([]string{"b", "bb", "\x01"}).Draw(t, "bucket"), Name: someName.Draw(t, "key")}
+		return crdt.Key{Type: crdt.Type(rapid.IntRange(1, 5).Draw(t, "type")), Bucket: rapid.SampledFrom([]string{"b", "bb", "\x01"}).Draw(t, "bucket"), Name: someName.Draw(t, "key")}
 	})
+	somePath = rapid.Custom(func(t *rapid.T) crdt.Path {
+		p := crdt.Path{Name: someName.Draw(t, "field"), Kind: crdt.FieldKind(rapid.IntRange(1, 4).Draw(t, "kind"))}
+		if p.Kind == crdt.SetField {
+			p.Member = someName.Draw(t, "member")
+		}
+		return p
+	})
+	someExpiry  = rapid.SampledFrom([]int64{0, 0, 1, 2, 255, 1 << 40})
 	someAddress = rapid.Custom(func(t *rapid.T) crdt.Address {
 		a := someKey.Draw(t, "key").Row()
-		if a.Type == crdt.Set {
+		switch a.Type {
+		case crdt.Set:
 			a.Field = someName.Draw(t, "member")
+		case crdt.Map:
+			a.Field = somePath.Draw(t, "path").Encode()
 		}
 		return a
 	})
@@ -78,16 +90,16 @@ var (
 )
 
 // payload returns a payload that rows of the type may hold.
-func payload(t crdt.Type, n uint64) crdt.Payload {
+func payload(t crdt.Type, n uint64, expires int64) crdt.Payload {
 	switch t {
 	case crdt.Set:
-		return crdt.Member{Stamp: crdt.Stamp(n), Note: []byte("note")}.Payload()
+		return crdt.Member{Stamp: crdt.Stamp(n), Expires: expires, Note: []byte("note")}.Payload()
 	case crdt.Counter:
-		return crdt.Entry{P: crdt.TotalOf(int64(n))}.Payload()
+		return crdt.Entry{P: crdt.TotalOf(int64(n)), Expires: expires}.Payload()
 	case crdt.Register:
-		return crdt.Assign{Stamp: crdt.Stamp(n), Value: []byte("value")}.Payload()
+		return crdt.Assign{Stamp: crdt.Stamp(n), Expires: expires, Value: []byte("value")}.Payload()
 	default:
-		return crdt.BlobValue{Value: fmt.Appendf(nil, "blob %d", n)}.Payload()
+		return crdt.BlobValue{Value: fmt.Appendf(nil, "blob %d", n), Expires: expires}.Payload()
 	}
 }
 
@@ -95,7 +107,7 @@ func drawRow(t *rapid.T, k crdt.Type) (r crdt.Row) {
 	dots := slices.SortedFunc(maps.Keys(maps.Collect(someDots(t))), dvv.Dot.Compare)
 	for i, d := range dots {
 		if rapid.Bool().Draw(t, "live") {
-			r.Live = append(r.Live, crdt.Live{Dot: d, Payload: payload(k, uint64(i))})
+			r.Live = append(r.Live, crdt.Live{Dot: d, Payload: payload(k, uint64(i), someExpiry.Draw(t, "expires"))})
 		} else {
 			r.Deferred = append(r.Deferred, d)
 		}
@@ -123,9 +135,30 @@ func drawGroup(t *rapid.T, v replica.View, p int) (g crdt.Group, ok bool) {
 			return g, false
 		}
 		a := someAddress.Draw(t, "row")
-		g.Events = append(g.Events, crdt.Event{Row: a, Payload: payload(a.Type, uint64(i))})
+		g.Events = append(g.Events, crdt.Event{Row: a, Payload: payload(a.RowType(), uint64(i), 0)})
 	}
 	return g, true
+}
+
+// expiries is the index of when rows expire, as it is filed and as the rows say.
+func expiries(v replica.View, p int) (filed, want string) {
+	type expiry struct {
+		at  int64
+		row string // hexadecimal, in which bytes keep their order
+	}
+	var listed, rows []expiry
+	_ = v.Expiring(p, 1<<62, func(at int64, a crdt.Address) bool {
+		listed = append(listed, expiry{at, fmt.Sprintf("%x", a.AppendBinary(nil))})
+		return true
+	})
+	_ = v.AllRows(p, nil, func(a crdt.Address, r crdt.Row) bool {
+		if at := r.Expires(a.RowType()); at != 0 {
+			rows = append(rows, expiry{at, fmt.Sprintf("%x", a.AppendBinary(nil))})
+		}
+		return true
+	})
+	slices.SortFunc(rows, func(a, b expiry) int { return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.row, b.row)) })
+	return fmt.Sprintf("%v", listed), fmt.Sprintf("%v", rows)
 }
 
 // dump is all that a view answers, in words: every walk whole, every page of
@@ -147,17 +180,26 @@ func dump(v replica.View, ask *rapid.T) string {
 	say("all: %v", v.AllRows(p, nil, func(a crdt.Address, r crdt.Row) bool { say("%q %v", a, r); return more() }))
 	say("deferred in %v: %v", c, v.DeferredIn(p, c, func(d dvv.Dot, a crdt.Address) bool { say("%v %q", d, a); return more() }))
 	say("log of %v: %v", c, v.Log(p, c, func(g crdt.Group, size int) bool { say("%v %d", g, size); return more() }))
+	until := someExpiry.Draw(ask, "until")
+	say("expiring until %d: %v", until, v.Expiring(p, until, func(at int64, a crdt.Address) bool { say("%d %q", at, a); return more() }))
+	sum, found, err := v.Summary(p, k)
+	say("summary of %v: %v %t %v", k, sum, found, err)
 	say("dead: %v", v.AllDead(p, func(k crdt.Key, c dvv.Clock) bool { say("%v %v", k, c); return more() }))
 	say("operations: %v", v.AllRemembered(p, crdt.Operation{}, func(m crdt.Remembered) bool { say("%v", m); return more() }))
 	at := a.AppendBinary(nil)
 	say("all from %q: %v", a, v.AllRows(p, at[:len(at)-rapid.IntRange(0, 2).Draw(ask, "cut")], func(a crdt.Address, r crdt.Row) bool { say("%q %v", a, r); return more() }))
 	say("operations from %v: %v", op, v.AllRemembered(p, op, func(m crdt.Remembered) bool { say("%v", m); return more() }))
 	say("staged from %q: %v", from, v.AllStaged(p, []byte(from), func(key, value []byte) bool { say("%q %q", key, value); return more() }))
-	value, found, err := v.Staged(p, []byte(from))
-	say("staged %q: %q %t %v", from, value, found, err)
+	value, staged, err := v.Staged(p, []byte(from))
+	say("staged %q: %q %t %v", from, value, staged, err)
 	for _, p := range []int{0, 1, 2, 254, 255} {
 		ready, promoting, err := v.Mark(p)
 		say("marks %t %t %v", ready, promoting, err)
+		filed, want := expiries(v, p)
+		if filed != want {
+			ask.Fatalf("the index of expiries of partition %d is\n%s\nthe rows say\n%s", p, filed, want)
+		}
+		b.WriteString(filed)
 		tree, err := v.Tree(p)
 		say("tree %q %t %v", tree, tree == nil, err)
 		say("staged: %v", v.AllStaged(p, nil, func(key, value []byte) bool { say("%q %q", key, value); return true }))
@@ -170,8 +212,8 @@ func dump(v replica.View, ask *rapid.T) string {
 	say("dead %v %v %v", k, dots, err)
 	g, logged, err := v.Group(p, d)
 	say("group of %v %v %t %v", d, g, logged, err)
-	m, found, err := v.Remembered(p, op)
-	say("operation %v %v %t %v", op, m, found, err)
+	m, known, err := v.Remembered(p, op)
+	say("operation %v %v %t %v", op, m, known, err)
 	// The whole log by walking all dots: DumpText shows only what the clock has.
 	var all dvv.Clock
 	for _, a := range []dvv.Actor{1, 2, 1 << 40, 1<<64 - 1} {
@@ -241,7 +283,7 @@ func TestTheStoreOnDiskIsTheStoreInMemory(t *testing.T) {
 					a = rapid.SampledFrom(there).Draw(t, "stored row")
 				}
 				before, _ := mtx.Row(p, a)
-				after := drawRow(t, a.Type)
+				after := drawRow(t, a.RowType())
 				same("put row", tx.PutRow(p, a, before, after), mtx.PutRow(p, a, before, after))
 			},
 			"dead": func(t *rapid.T) {
@@ -276,8 +318,16 @@ func TestTheStoreOnDiskIsTheStoreInMemory(t *testing.T) {
 			"replace": func(t *rapid.T) {
 				begin()
 				p, a := somePartition.Draw(t, "p"), someAddress.Draw(t, "row")
-				after := drawRow(t, a.Type)
+				after := drawRow(t, a.RowType())
 				same("replace row", tx.ReplaceRow(p, a, after), mtx.ReplaceRow(p, a, after))
+			},
+			"summary": func(t *rapid.T) {
+				begin()
+				p, k := somePartition.Draw(t, "p"), someKey.Draw(t, "key")
+				s := replica.Summary{Members: rapid.SampledFrom([]uint64{0, 1, 1 << 40}).Draw(t, "members")}
+				s.Rows = s.Members + rapid.Uint64Range(0, 1).Draw(t, "rows")
+				s.Sum[15] = byte(s.Rows)
+				same("put summary", tx.PutSummary(p, k, s), mtx.PutSummary(p, k, s))
 			},
 			"mark": func(t *rapid.T) {
 				begin()
@@ -361,7 +411,7 @@ func TestTheLogShowsEachGroupOnceHoweverItIsAskedFor(t *testing.T) {
 	}{{7, 1, 1, 3}, {7, 1, 4, 1}, {7, 1, 7, 4}, {7, 1, 20, 1}, {7, 2, 1, 1}, {6, 1, 5, 2}, {8, 1, 5, 2}, {7, 1 << 63, 1, 5}} {
 		group := crdt.Group{Actor: g.actor, First: g.first}
 		for i := range g.size {
-			group.Events = append(group.Events, crdt.Event{Row: crdt.Key{Type: crdt.Set, Bucket: "b", Name: "k"}.Member(fmt.Sprint(i)), Payload: payload(crdt.Set, 1)})
+			group.Events = append(group.Events, crdt.Event{Row: crdt.Key{Type: crdt.Set, Bucket: "b", Name: "k"}.Member(fmt.Sprint(i)), Payload: payload(crdt.Set, 1, 0)})
 		}
 		if err := tx.PutGroup(g.p, &group); err != nil {
 			t.Fatal(err)

@@ -48,9 +48,10 @@ func (e *DamageError) Error() string {
 
 // Record returns the bucket, the partition and the rest of the key, as it is
 // stored: of rows the address bytes; of deferred entries actor, sequence (8 bytes
-// each) and address bytes; of the log actor and last sequence; of remembered
-// operations time of issue (8 bytes), client (16) and sequence (8); of dead the
-// key's prefix; of staged the caller's key; of clocks, marks and trees nothing.
+// each) and address bytes; of expiring entries time (8 bytes) and address bytes;
+// of the log actor and last sequence; of remembered
+// operations time of issue (8 bytes), client (16) and sequence (8); of dead and
+// summaries the key's prefix; of staged the caller's key; of clocks, marks and trees nothing.
 // The partition is -1 where the key tells none. Damage below the records is of
 // no part.
 func (e *DamageError) Record() (part string, partition int, key []byte) {

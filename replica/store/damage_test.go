@@ -60,6 +60,8 @@ func answers(s *Store, n int) (map[string]string, map[string]error) {
 		}
 		d, err := v.Dead(p, sampleKey)
 		tell(fmt.Sprint("dead ", p), err, d)
+		sum, found, err := v.Summary(p, sampleKey)
+		tell(fmt.Sprint("summary ", p), err, sum, found)
 		ready, promoting, err := v.Mark(p)
 		tell(fmt.Sprint("mark ", p), err, ready, promoting)
 		tree, err := v.Tree(p)
@@ -80,6 +82,9 @@ func answers(s *Store, n int) (map[string]string, map[string]error) {
 		})
 		walk(fmt.Sprint("deferred ", p), func(note func(...any)) error {
 			return v.DeferredIn(p, all, func(d dvv.Dot, a crdt.Address) bool { note(d, a); return true })
+		})
+		walk(fmt.Sprint("expiring ", p), func(note func(...any)) error {
+			return v.Expiring(p, 900, func(at int64, a crdt.Address) bool { note(at, a); return true })
 		})
 		walk(fmt.Sprint("log ", p), func(note func(...any)) error {
 			return v.Log(p, all, func(g crdt.Group, size int) bool { note(g, size); return true })

@@ -20,6 +20,8 @@
 //	rows        p, row address                       row
 //	dead        p, key prefix                        clock: dots deferred at the key by clears
 //	deferred    p, actor, seq, row address           nothing: an index of the rows' deferred dots
+//	expiring    p, time, row address                 nothing: an index of when rows expire
+//	summaries   p, key prefix                        members, rows, sum of hashes: of a set's rows
 //	log         p, actor, last seq of the group      group
 //	remembered  p, issue time, client, seq           remembered operation
 //	marks       p                                    one byte: ready 1, promoting 2

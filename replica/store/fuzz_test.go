@@ -22,8 +22,12 @@ func decodeRecord(b bucket, key, value []byte) (err error) {
 	case rows:
 		a, e := crdt.DecodeAddress(key)
 		if err = e; err == nil {
-			_, err = crdt.DecodeRow(value, a.Type)
+			_, err = crdt.DecodeRow(value, a.RowType())
 		}
+	case expiring:
+		_, _, err = readExpiring(key)
+	case summaries:
+		_, err = readSummary(key, value)
 	case log:
 		_, err = readGroup(key, value)
 	case remembered:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 )
 
 var updateGolden = flag.Bool("update", false, "rewrite the golden files")
@@ -26,7 +27,7 @@ func goldenRecords(tx *Tx) error {
 	op := crdt.Operation{Client: [16]byte{1, 2, 3, 15: 16}, Seq: 5, Issued: 1700000000000}
 	g := crdt.Group{Actor: dot.Actor, First: dot.Seq, Op: op, Sum: 6, Stamp: 7, Answer: 3, Events: []crdt.Event{
 		{Row: counter, Payload: crdt.Entry{P: crdt.TotalOf(3)}.Payload(), Delta: 3},
-		{Row: set, Payload: crdt.Member{Stamp: 7, Note: []byte("ripe")}.Payload(), Kills: []dvv.Dot{gone}},
+		{Row: set, Payload: crdt.Member{Stamp: 7, Note: []byte("ripe"), Expires: 1700000060000}.Payload(), Kills: []dvv.Dot{gone}},
 	}}
 	m := crdt.Remembered{}
 	m.Record(&g, 1700000000001)
@@ -35,6 +36,7 @@ func goldenRecords(tx *Tx) error {
 		tx.PutRow(0x0102, set, crdt.Row{}, crdt.Row{Live: []crdt.Live{{Dot: g.Dot(1), Payload: g.Events[1].Payload}}, Deferred: []dvv.Dot{gone}}),
 		tx.PutRow(0x0102, counter, crdt.Row{}, crdt.Row{Live: []crdt.Live{{Dot: dot, Payload: g.Events[0].Payload}}}),
 		tx.PutDead(0x0102, sampleKey, dvv.ClockOf(gone)),
+		tx.PutSummary(0x0102, sampleKey, merkle.Summary{Members: 1, Rows: 300, Sum: merkle.Sum{1, 15: 16}}),
 		tx.PutGroup(0x0102, &g),
 		tx.PutRemembered(0x0102, &m),
 		tx.PutMark(0x0102, true, true),

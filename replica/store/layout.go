@@ -12,7 +12,7 @@ import (
 )
 
 // Format is the version of the layout that this package writes and reads.
-const Format = 2
+const Format = 3
 
 // MaxPartitions is how many partitions a two-byte number names.
 const MaxPartitions = 1 << 16
@@ -25,6 +25,8 @@ const (
 	rows
 	dead
 	deferred
+	expiring
+	summaries
 	log
 	remembered
 	marks
@@ -33,7 +35,7 @@ const (
 	buckets // how many there are
 )
 
-var bucketNames = [buckets]string{"meta", "clocks", "rows", "dead", "deferred", "log", "remembered", "marks", "trees", "staged"}
+var bucketNames = [buckets]string{"meta", "clocks", "rows", "dead", "deferred", "expiring", "summaries", "log", "remembered", "marks", "trees", "staged"}
 
 func (b bucket) String() string { return bucketNames[b] }
 
@@ -41,7 +43,7 @@ func (b bucket) String() string { return bucketNames[b] }
 const metaKey = "store"
 
 // partitioned are the buckets whose keys begin with a partition.
-var partitioned = [...]bucket{clocks, rows, dead, deferred, log, remembered, marks, trees, staged}
+var partitioned = [...]bucket{clocks, rows, dead, deferred, expiring, summaries, log, remembered, marks, trees, staged}
 
 func appendPartition(b []byte, p int) []byte { return binary.BigEndian.AppendUint16(b, uint16(p)) }
 
@@ -65,6 +67,14 @@ func readDot(key []byte) dvv.Dot {
 
 // dotKeySize is the length of a key made by appendDot.
 const dotKeySize = dotPrefix + 8
+
+// timePrefix is the length of the keys' part that all rows share which expire at
+// one moment.
+const timePrefix = 2 + 8
+
+func appendTime(b []byte, p int, at int64) []byte {
+	return binary.BigEndian.AppendUint64(appendPartition(b, p), uint64(at)) // times of expiry are never negative
+}
 
 // operationKeySize is the length of a key made by appendOperation.
 const operationKeySize = 2 + 8 + 16 + 8

@@ -64,7 +64,7 @@ func isKey(b bucket, key []byte) bool {
 		return len(key) == 2
 	case rows:
 		_, err = crdt.DecodeAddress(key[2:])
-	case dead:
+	case dead, summaries:
 		var rest []byte
 		if _, rest, err = crdt.DecodeKey(key[2:]); len(rest) > 0 {
 			return false
@@ -74,6 +74,11 @@ func isKey(b bucket, key []byte) bool {
 			return false
 		}
 		_, err = crdt.DecodeAddress(key[dotKeySize:])
+	case expiring:
+		if len(key) < timePrefix {
+			return false
+		}
+		_, err = crdt.DecodeAddress(key[timePrefix:])
 	case log:
 		return len(key) == dotKeySize
 	case remembered:

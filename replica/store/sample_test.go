@@ -10,6 +10,7 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 )
 
 func testOptions() Options {
@@ -42,7 +43,10 @@ func update(t testing.TB, s *Store, fn func(*Tx) error) {
 	}
 }
 
-var sampleKey = crdt.Key{Type: crdt.Set, Bucket: "carts", Name: "ada"}
+var (
+	sampleKey = crdt.Key{Type: crdt.Set, Bucket: "carts", Name: "ada"}
+	lendKey   = crdt.Key{Type: crdt.Set, Bucket: "lent", Name: "ada"} // its members expire
+)
 
 func sampleMember(i int) crdt.Address { return sampleKey.Member(fmt.Sprintf("item %06d", i)) }
 
@@ -91,8 +95,16 @@ func sample(t testing.TB, n int) string {
 			return errors.Join(
 				tx.PutRow(p, sampleMember(n), crdt.Row{}, crdt.Row{Deferred: []dvv.Dot{gone}}),
 				tx.PutDead(p, sampleKey, dvv.ClockOf(gone)),
+				tx.PutSummary(p, sampleKey, merkle.Summary{Members: uint64(n), Rows: uint64(n + 1), Sum: merkle.Sum{1, 15: 16}}),
 				tx.PutMark(p, true, false),
 				tx.PutTree(p, bytes.Repeat([]byte("tree"), 100)))
+		})
+		update(t, s, func(tx *Tx) (err error) {
+			for i := range min(n, 20) {
+				r := crdt.Row{Live: []crdt.Live{{Dot: dvv.Dot{Actor: 102, Seq: uint64(i + 1)}, Payload: crdt.Member{Stamp: 7, Expires: int64(1000 - 10*i)}.Payload()}}}
+				err = errors.Join(err, tx.PutRow(p, lendKey.Member(fmt.Sprintf("book %02d", i)), crdt.Row{}, r))
+			}
+			return err
 		})
 		update(t, s, func(tx *Tx) (err error) {
 			for i := range min(n, 20) {

@@ -2,11 +2,58 @@ package store
 
 import (
 	"github.com/cartwheel-db/cartwheel/crdt"
-	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/crdt/pack"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 )
 
-func (r *reader) Expiring(p int, until int64, fn func(at int64, a crdt.Address) bool) error { return nil }
+// Summary returns what is kept of a set's rows together.
+func (r *reader) Summary(p int, k crdt.Key) (s merkle.Summary, found bool, err error) {
+	if err := r.check(p); err != nil {
+		return s, false, err
+	}
+	defer r.failed(&err)
+	defer r.guard.leave(r.guard.enter(), r.s.path, summaries, &r.key, &err)
+	r.key = appendKey(r.key[:0], p, k)
+	raw, found, err := r.lookup(summaries, r.key)
+	if err != nil || !found {
+		return s, false, err
+	}
+	s, err = readSummary(r.key, raw)
+	return s, err == nil, err
+}
 
-func (r *reader) Summary(p int, k crdt.Key) (s replica.Summary, found bool, err error) { return }
+func appendSummary(b []byte, s merkle.Summary) []byte {
+	b = pack.AppendUint(pack.AppendUint(b, s.Members), s.Rows)
+	return append(b, s.Sum[:]...)
+}
 
-func (t *Tx) PutSummary(p int, k crdt.Key, s replica.Summary) error { return nil }
+func readSummary(key, raw []byte) (s merkle.Summary, err error) {
+	r := pack.NewReader(raw)
+	s.Members, s.Rows = r.Uint(), r.Uint()
+	if sum := r.Rest(); len(sum) == len(s.Sum) {
+		s.Sum = merkle.Sum(sum)
+	} else {
+		r.Fail("a sum of %d bytes", len(sum))
+	}
+	if s == (merkle.Summary{}) {
+		r.Fail("nothing is kept of no rows")
+	}
+	if err := r.Close(); err != nil {
+		return merkle.Summary{}, malformed(summaries, key, err)
+	}
+	return s, nil
+}
+
+// PutSummary replaces what is kept of a set; the zero Summary removes it.
+func (t *Tx) PutSummary(p int, k crdt.Key, s merkle.Summary) (err error) {
+	if err := t.check(p); err != nil {
+		return err
+	}
+	defer t.guard.leave(t.guard.enter(), t.s.path, summaries, &t.key, &err)
+	t.key = appendKey(t.key[:0], p, k)
+	if s == (merkle.Summary{}) {
+		return t.delete(summaries)
+	}
+	t.scratch = appendSummary(t.scratch[:0], s)
+	return t.put(summaries)
+}

@@ -171,7 +171,7 @@ func (t *Tx) PutClock(p int, c dvv.Clock) (err error) {
 }
 
 // PutRow replaces row before by after, an empty one by nothing, and keeps the
-// index of deferred dots in step.
+// indexes of deferred dots and of expiries in step.
 func (t *Tx) PutRow(p int, a crdt.Address, before, after crdt.Row) (err error) {
 	if err := t.check(p); err != nil {
 		return err
@@ -187,7 +187,10 @@ func (t *Tx) PutRow(p int, a crdt.Address, before, after crdt.Row) (err error) {
 	if err != nil {
 		return err
 	}
-	return t.index(p, a, before.Deferred, after.Deferred)
+	if err := t.index(p, a, before.Deferred, after.Deferred); err != nil {
+		return err
+	}
+	return t.expire(p, a, before, after)
 }
 
 // index merges two sorted lists and changes what only one of them has.
@@ -273,6 +276,7 @@ func (t *Tx) DeleteRemembered(p int, op crdt.Operation) (err error) {
 // ReplaceRow replaces a row whatever is stored of it, damaged or not. The row's
 // entries in the index of deferred dots are found by reading all of the
 // partition's index, which is nearly always small: the row's own bytes may lie.
+// For its entry in that of expiries see [Tx.unexpire].
 func (t *Tx) ReplaceRow(p int, a crdt.Address, after crdt.Row) (err error) {
 	if err := t.check(p); err != nil {
 		return err
@@ -292,6 +296,9 @@ func (t *Tx) ReplaceRow(p int, a crdt.Address, after crdt.Row) (err error) {
 		if err := t.delete(deferred); err != nil {
 			return err
 		}
+	}
+	if err := t.unexpire(p, a, address); err != nil {
+		return err
 	}
 	return t.PutRow(p, a, crdt.Row{}, after)
 }
