@@ -30,7 +30,7 @@ func TestABatchUnderAWideContextIsRefusedBeforeItGrowsBeyondAGroup(t *testing.T)
 			}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			g, err := a.p.Mint(a.store.View(), m, nil, dvv.Dot{Actor: a.id, Seq: 1}, 1, 1)
+			g, err := a.p.Mint(a.store.View(), m, nil, dvv.Dot{Actor: a.id, Seq: 1}, 1, 1, 0)
 			runtime.ReadMemStats(&after)
 			if errors.Is(err, replica.ErrContextTooWide) != test.refused || !test.refused && err != nil {
 				t.Fatalf("error %v, refused %t", err, test.refused)
@@ -124,7 +124,7 @@ func TestADeleteKillsWhatAnyAnswerStillHadLive(t *testing.T) {
 			if !seen.IsEmpty() {
 				t.Fatalf("the merged read shows %v", seen.Rows)
 			}
-			g, err := p.Mint(store.View(), &replica.Mutation{Key: cart, Verb: replica.Delete}, &seen, dvv.Dot{Actor: 3, Seq: 1}, 1, 2)
+			g, err := p.Mint(store.View(), &replica.Mutation{Key: cart, Verb: replica.Delete}, &seen, dvv.Dot{Actor: 3, Seq: 1}, 1, 2, 0)
 			if err != nil || (len(g.Events) == 1 && g.Events[0].Clear.Contains(add)) != tc.kills {
 				t.Errorf("minted %v (%v), want a kill of %v: %t", g.Events, err, add, tc.kills)
 			}

@@ -201,7 +201,7 @@ func (w *world) fates(known dvv.Clock) map[crdt.Operation]*fate {
 		if !g.In(known) || g.Events[0].Row.Type != crdt.Counter {
 			continue
 		}
-		if g.Delta() != 0 {
+		if g.Adds() {
 			top[g.Actor] = max(top[g.Actor], g.First)
 		}
 		for _, c := range resetOf(g) {
@@ -210,12 +210,12 @@ func (w *world) fates(known dvv.Clock) map[crdt.Operation]*fate {
 	}
 	fates := map[crdt.Operation]*fate{}
 	for _, g := range w.minted {
-		if g.Delta() == 0 {
+		if !g.Adds() {
 			continue
 		}
 		f := fates[g.Op]
 		if f == nil {
-			f = &fate{delta: g.Delta()}
+			f = &fate{delta: g.Increments()[0].Delta}
 			fates[g.Op] = f
 		}
 		reset := g.First <= floor[g.Actor]

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 )
 
 // Query names the rows a read wants: the key's only row, or, of a set or map, some
@@ -105,6 +106,12 @@ type Answer struct {
 	Type  crdt.Type // of the key
 	Rows  []Found   // sorted by field
 	More  bool    // the span goes on behind the last row
+
+	// Of a query that counts, and only if Counted: how many members there are, and the
+	// sum over the set's rows under the cluster's key. See [Summary].
+	Counted bool
+	Count   uint64
+	Sum     merkle.Sum
 }
 
 // Ask answers a query from one view. Absence is an answer: no rows, under the

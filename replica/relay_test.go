@@ -348,7 +348,7 @@ func (a *author) write(ms ...*replica.Mutation) (out []crdt.Group) {
 			merged := replica.Merge([]replica.Answer{answer})
 			seen = &merged
 		}
-		g, err := a.p.Mint(tx, m, seen, dvv.Dot{Actor: a.actor, Seq: a.seq + 1}, crdt.StampAt(w.clock().Wall), crdt.StampAt(w.clock().Wall+1000))
+		g, err := a.p.Mint(tx, m, seen, dvv.Dot{Actor: a.actor, Seq: a.seq + 1}, crdt.StampAt(w.clock().Wall), crdt.StampAt(w.clock().Wall+1000), w.clock().Wall)
 		if err != nil || len(g.Events) == 0 {
 			w.t.Fatalf("%v minted %d events: %v", m, len(g.Events), err)
 		}

@@ -100,7 +100,7 @@ func (s *stage) write(a *actor, m *replica.Mutation, reading []string) {
 	}
 	s.commit(a, func(tx replica.Tx) {
 		stamp := crdt.StampAt(s.now)
-		g, err := a.p.Mint(tx, m, seen, dvv.Dot{Actor: a.id, Seq: a.seq + 1}, stamp, stamp+crdt.StampAt(60_000))
+		g, err := a.p.Mint(tx, m, seen, dvv.Dot{Actor: a.id, Seq: a.seq + 1}, stamp, stamp+crdt.StampAt(60_000), 0)
 		s.must(err)
 		if len(g.Events) > 0 {
 			a.seq += uint64(len(g.Events))
@@ -124,7 +124,7 @@ func (s *stage) apply(a *actor, tx replica.Tx, g *crdt.Group) {
 
 func (s *stage) void(a *actor, tx replica.Tx, op crdt.Operation, voids []dvv.Dot) {
 	for _, d := range voids {
-		g, err := a.p.Void(tx, op, d, func() dvv.Dot { a.seq++; return dvv.Dot{Actor: a.id, Seq: a.seq} }, crdt.StampAt(s.now))
+		g, err := a.p.Void(tx, op, d, func(n int) dvv.Dot { a.seq += uint64(n); return dvv.Dot{Actor: a.id, Seq: a.seq - uint64(n) + 1} }, crdt.StampAt(s.now))
 		s.must(err)
 		s.apply(a, tx, &g)
 	}

@@ -39,7 +39,7 @@ func (w *world) mutate(n *node, m *replica.Mutation) {
 		w.tally.UnseenContexts++
 	}
 	w.commit(n, func(tx replica.Tx) {
-		g, err := n.p.Mint(tx, m, seen, dvv.Dot{Actor: n.actor, Seq: n.seq + 1}, w.stamp(), w.stamp()+1<<20)
+		g, err := n.p.Mint(tx, m, seen, dvv.Dot{Actor: n.actor, Seq: n.seq + 1}, w.stamp(), w.stamp()+1<<20, 0)
 		if errors.Is(err, crdt.ErrOverflow) {
 			return
 		}

@@ -285,7 +285,7 @@ func (w *world) apply(n *node, tx replica.Tx, g *crdt.Group) replica.Outcome {
 
 func (w *world) void(n *node, tx replica.Tx, op crdt.Operation, voids []dvv.Dot) {
 	for _, d := range voids {
-		g, err := n.p.Void(tx, op, d, func() dvv.Dot { n.seq++; return dvv.Dot{Actor: n.actor, Seq: n.seq} }, w.stamp())
+		g, err := n.p.Void(tx, op, d, func(k int) dvv.Dot { n.seq += uint64(k); return dvv.Dot{Actor: n.actor, Seq: n.seq - uint64(k) + 1} }, w.stamp())
 		w.check(err, "void %v at %s", d, n.name)
 		w.tally.Voided++
 		w.publish(n, &g)

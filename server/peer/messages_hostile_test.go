@@ -50,19 +50,28 @@ var hostileMessages = []struct {
 	{"a coordinator with too long an id", Append(nil, replica.Forwarded{Result: replica.Result{Coordinator: "0123456789012345678901234567890123456789012345678901234567890123x"}}), "over the limit of 64"},
 	{"a coordinator that is not UTF-8", Append(nil, replica.Forwarded{Result: replica.Result{Coordinator: "\xff"}}), "not UTF-8"},
 	{"a query that makes no sense", Append(nil, replica.Asking{Query: replica.Query{Key: cart}}), "names members or a span"},
+	{"all rows of a set", Append(nil, replica.Asking{Query: replica.Query{Key: cart, Every: true}}), "every row of a set"},
+	{"a count of a map", Append(nil, replica.Asking{Query: replica.Query{Key: basket, Count: 1, Every: true}}), "or their count at 1"},
+	{"a field of a map that is no path", Append(nil, replica.Asking{Query: replica.Query{Key: basket, Fields: []string{"apples"}}}), "malformed path"},
+	{"a change of a map at no path", forwarding(replica.Mutation{Key: basket, Verb: replica.Edit, Changes: []replica.Change{{Member: "apples", Delta: 1}}}), "malformed path"},
+	{"a counter of a map changed by nothing", forwarding(replica.Mutation{Key: basket, Verb: replica.Edit, Changes: []replica.Change{{Member: apples.Encode()}}}), "changed by +0"},
+	{"a removal with what is no reset", forwarding(replica.Mutation{Key: basket, Verb: replica.Edit, Changes: []replica.Change{{Member: apples.Encode(), Remove: true, Shown: crdt.Payload{5, 0}}}}), "has a reset beside it"},
+	{"a set of a map written as a whole", forwarding(replica.Mutation{Key: basket, Verb: replica.Edit, Changes: []replica.Change{{Member: crdt.Path{Name: "tags", Kind: crdt.SetField}.Encode()}}}), "written without a member"},
+	{"a change removed and written", forwarding(replica.Mutation{Key: basket, Verb: replica.Edit, Changes: []replica.Change{{Member: apples.Encode(), Remove: true, Delta: 2}}}), "removed and written"},
 	{"members of a counter", Append(nil, replica.Asking{Query: replica.Query{Key: visits, Fields: []string{"x"}}}), "has no members"},
 	{"a page beyond the limit", Append(nil, replica.Asking{Query: replica.Query{Key: cart, Span: &replica.Span{Limit: 1001}}}), "over its limit 1000"},
 	{"half a span", []byte{5, 0, 0, 1, 0xa1, 'b', 0xa1, 'n', 0x90, 0x91, 0xa0}, "span of 1 parts"},
 	{"rows out of order", answering("b", milkRow(), "a", milkRow()), `rows out of order: "a" after "b"`},
 	{"a row of a member that is not UTF-8", answering("\xff", milkRow()), "not valid UTF-8"},
-	{"a member's row without a member", answering("", milkRow()), "row without a field"},
-	{"a counter's row with a field", answering("x", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: countVisit().Events[0].Payload}}}), "a counter has no fields"},
-	{"two rows of no member", answering("", crdt.Row{}, "", crdt.Row{}), "row without a field, one of 2"},
+	{"a member's row without a member", answering("", milkRow()), "member of 0 bytes"},
+	{"a counter's row with a field", answeringOf(crdt.Counter, "x", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: countVisit().Events[0].Payload}}}), "a counter has no fields"},
+	{"a map's row at no path", answeringOf(crdt.Map, "x", milkRow()), "malformed path"},
+	{"a payload of another kind of field", answeringOf(crdt.Map, apples.Encode(), milkRow()), "payload of member in a counter"},
+
 	{"rows of two types", answering("a", milkRow(), "b", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: countVisit().Events[0].Payload}}}), "payload of entry in a set"},
 	{"a payload of no kind", answering("a", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: crdt.Payload{77}}}}), "payload of kind(77) in a set"},
-	{"payloads without a type", typeless(), "1 live payloads in rows of type(0)"},
-	{"a type without payloads", []byte{6, 0, 0xc2, 0xc2, 0xc2, 0, 0, 0x90, 0xc4, 1, 0, 0xc4, 1, 0, 1, 0x90, 0xc2}, "0 live payloads in rows of set"},
-	{"more rows than one page has", answeringMany(1001), "1001 rows, limit 1000"},
+	{"rows without a type", answeringOf(0, "milk", milkRow()), "a row of no type"},
+	{"more rows than one answer has", answeringMany(4097), "4097 rows, limit 4096"},
 	{"a short fingerprint", append([]byte{7, 0x91, 1, 0xc4, 15}, make([]byte, 16)...), "fingerprint of 15 bytes"},
 	{"a clock cut short", []byte{8, 1, 0xc4, 1, 5, 0xc2}, "actors do not fit"},
 	{"a number in a long form", []byte{10, 0xcc, 3, 0}, "not in its shortest form"},
@@ -96,22 +105,18 @@ func failing(f replica.Failure) []byte {
 	return Append(nil, replica.Forwarded{Result: replica.Result{Failure: &f}})
 }
 
-func answering(parts ...any) []byte {
-	var a replica.Answer
+func answering(parts ...any) []byte { return answeringOf(crdt.Set, parts...) }
+
+func answeringOf(t crdt.Type, parts ...any) []byte {
+	a := replica.Answer{Type: t}
 	for i := 0; i < len(parts); i += 2 {
 		a.Rows = append(a.Rows, replica.Found{Field: parts[i].(string), Row: parts[i+1].(crdt.Row)})
 	}
 	return Append(nil, replica.Answered{Answer: a})
 }
 
-func typeless() []byte {
-	b := answering("milk", milkRow())
-	b[bytes.Index(b, []byte("\x01\x91\xa4milk"))] = 0
-	return b
-}
-
 func answeringMany(n int) []byte {
-	a := replica.Answer{Rows: make([]replica.Found, n)}
+	a := replica.Answer{Type: crdt.Set, Rows: make([]replica.Found, n)}
 	for i := range a.Rows {
 		a.Rows[i].Field = fmt.Sprintf("%06d", i)
 	}
@@ -147,7 +152,7 @@ func TestAKilobyteUnfoldsToLittle(t *testing.T) {
 		{"events of one key", replica.Events{Groups: []crdt.Group{{First: 1, Events: slices.Repeat([]crdt.Event{least}, 249)}}}},
 		{"receipts", replica.Acked{Batch: make([]replica.Receipt, 500)}},
 		{"dots", replica.Acked{Batch: []replica.Receipt{{Dots: slices.Repeat([]dvv.Dot{dot(1, 1)}, 500)}}}},
-		{"empty rows", replica.Answered{Answer: replica.Answer{Rows: slices.Repeat([]replica.Found{{Field: "a"}}, 250)}}},
+		{"empty rows", replica.Answered{Answer: replica.Answer{Type: crdt.Set, Rows: slices.Repeat([]replica.Found{{Field: "a"}}, 250)}}},
 		{"rows of a cut", replica.CutPage{Part: replica.CutRows, Rows: slices.Repeat([]replica.AddressedRow{{Address: crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "n"}.Row()}}, 90)}},
 		{"operations of a cut", replica.CutPage{Part: replica.CutOperations, Operations: make([]crdt.Remembered, 90)}},
 		{"keys of a cut", replica.CutAsk{Part: replica.CutRows, Wanted: replica.Wanted{Keys: slices.Repeat([]crdt.Key{{Type: crdt.Blob, Bucket: "b", Name: "n"}}, 200)}}},

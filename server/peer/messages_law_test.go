@@ -94,7 +94,7 @@ func TestEveryMessageReadsBackAndNoneIsCutOrPadded(t *testing.T) {
 				Dead: some3(d, func() replica.FetchedDead { return replica.FetchedDead{Key: d.anyKey(), Dots: d.clock()} }),
 				Rows: some3(d, func() replica.AddressedRow {
 					a := d.address()
-					return replica.AddressedRow{Address: a, Row: d.row(a.Type)}
+					return replica.AddressedRow{Address: a, Row: d.row(a.RowType())}
 				})}
 		}},
 		{"cut open", func(d draw) replica.Message {
@@ -117,14 +117,7 @@ func TestEveryMessageReadsBackAndNoneIsCutOrPadded(t *testing.T) {
 			case replica.CutSums:
 				m.Sums = some3(d, func() merkle.Sum { return merkle.Sum(d.clock().Fingerprint()) })
 			case replica.CutRows:
-				m.Rows = some3(d, func() replica.AddressedRow {
-					k := d.anyKey()
-					a := k.Row()
-					if k.Type == crdt.Set {
-						a.Field = d.member()
-					}
-					return replica.AddressedRow{Address: a, Row: d.row(k.Type)}
-				})
+				m.Rows = some3(d, d.addressed)
 			case replica.CutOperations:
 				m.Operations = some3(d, d.remembered)
 			}
@@ -235,14 +228,13 @@ func (d draw) key(types ...crdt.Type) crdt.Key {
 	return k
 }
 
-func (d draw) anyKey() crdt.Key { return d.key(crdt.Set, crdt.Counter, crdt.Register, crdt.Blob) }
+func (d draw) anyKey() crdt.Key {
+	return d.key(crdt.Set, crdt.Counter, crdt.Register, crdt.Blob, crdt.Map)
+}
 
 func (d draw) address() crdt.Address {
 	k := d.anyKey()
-	if k.Type == crdt.Set {
-		return k.Member(d.member())
-	}
-	return k.Row()
+	return crdt.Address{Key: k, Field: d.field(k.Type)}
 }
 
 func (d draw) member() string { return d.text(1, 300) }
@@ -289,12 +281,9 @@ func (d draw) event() crdt.Event {
 	if d.below(4) == 0 {
 		return crdt.Event{Row: k.Row(), Clear: clockPtr(d.clock())}
 	}
-	e := crdt.Event{Row: k.Row(), Kills: d.dots()}
-	if k.Type == crdt.Set {
-		e.Row.Field = d.member()
-	}
+	e := crdt.Event{Row: crdt.Address{Key: k, Field: d.field(k.Type)}, Kills: d.dots()}
 	if d.bool() || len(e.Kills) == 0 {
-		e.Payload = d.payload(k.Type)
+		e.Payload = d.payload(e.Row.RowType())
 	}
 	if e.Payload.Kind() == crdt.KindEntry {
 		e.Delta = d.int()
@@ -308,7 +297,7 @@ func (d draw) group() crdt.Group {
 		Stamp: d.stamp(), Answer: d.int(), Events: append(some3(d, d.event), d.event()),
 	}
 	for _, e := range g.Events {
-		if e.Delta != 0 { // an increment is alone in its group, and may follow an earlier one
+		if e.Delta != 0 { // increments come first, and may follow earlier ones
 			e.Follows = rapid.Uint64Range(0, g.First-1).Draw(d.t, "follows")
 			g.Events = []crdt.Event{e}
 			break
@@ -317,22 +306,58 @@ func (d draw) group() crdt.Group {
 	return g
 }
 
+// field is what tells apart the rows of a key of the type.
+func (d draw) field(t crdt.Type) string {
+	switch t {
+	case crdt.Set:
+		return d.member()
+	case crdt.Map:
+		p := crdt.Path{Name: d.text(1, 20), Kind: crdt.FieldKind(1 + d.below(4))}
+		if p.Kind == crdt.SetField {
+			p.Member = d.member()
+		}
+		return p.Encode()
+	}
+	return ""
+}
+
+// change is one of a map's update.
+func (d draw) change() replica.Change {
+	c := replica.Change{Member: d.field(crdt.Map), Remove: d.bool()}
+	p, _ := crdt.DecodePath(c.Member)
+	switch {
+	case c.Remove && p.Kind == crdt.CounterField:
+		c.Shown = crdt.Reset{{Actor: 1, Seq: 4, Entry: crdt.Entry{P: d.total()}}}.Payload()
+	case c.Remove:
+	case p.Kind == crdt.CounterField:
+		c.Expires, c.Delta = d.expires(), d.int()|1
+	default:
+		c.Expires, c.Note = d.expires(), d.bytes()
+	}
+	return c
+}
+
 func (d draw) mutation() replica.Mutation {
 	m := replica.Mutation{Op: d.operation(), Sum: d.uint(), Context: d.contextPtr(), Session: d.contextPtr()}
-	switch m.Verb = replica.Verb(1 + d.below(int(replica.Put))); m.Verb {
+	switch m.Verb = replica.Verb(1 + d.below(int(replica.Edit))); m.Verb {
 	case replica.Update:
 		m.Key = d.key(crdt.Set)
 		for range 1 + d.below(3) {
 			m.Changes = append(m.Changes, replica.Change{Member: d.member(), Remove: d.bool(), Expires: d.expires(), Note: d.bytes()})
 		}
+	case replica.Edit:
+		m.Key = d.key(crdt.Map)
+		for range 1 + d.below(3) {
+			m.Changes = append(m.Changes, d.change())
+		}
 	case replica.Delete:
-		m.Key = d.key(crdt.Set, crdt.Register, crdt.Blob)
+		m.Key = d.key(crdt.Set, crdt.Register, crdt.Blob, crdt.Map)
 	case replica.Add:
-		m.Key, m.Delta = d.key(crdt.Counter), d.int()
+		m.Key, m.Delta, m.Expires = d.key(crdt.Counter), d.int(), d.expires()
 	case replica.Zero:
 		m.Key = d.key(crdt.Counter)
 	case replica.Assign:
-		m.Key, m.Value = d.key(crdt.Register), d.bytes()
+		m.Key, m.Value, m.Expires = d.key(crdt.Register), d.bytes(), d.expires()
 	case replica.Put:
 		m.Key, m.Value = d.key(crdt.Blob), d.bytes()
 	}
@@ -351,19 +376,23 @@ func (d draw) result() replica.Result {
 
 func (d draw) remembered() crdt.Remembered {
 	m := crdt.Remembered{Op: d.operation(), Sum: d.uint(), Seen: d.int(), Answer: d.int(), Events: d.below(crdt.MaxGroupEvents), Dots: d.dots(), Voided: d.dots()}
-	if m.Delta = d.int(); m.Delta != 0 {
-		m.Row = d.key(crdt.Counter).Row()
+	if delta := d.int(); delta != 0 && m.Events > 0 {
+		m.Adds = []crdt.Increment{{Row: d.key(crdt.Counter).Row(), Delta: delta}}
 	}
 	return m
 }
 
 func (d draw) query() replica.Query {
 	q := replica.Query{Key: d.anyKey()}
-	if q.Key.Type == crdt.Set {
-		q.Fields = some3(d, d.member)
+	if q.Key.Type.HasFields() {
+		q.Fields = some3(d, func() string { return d.field(q.Key.Type) })
 	}
-	if d.bool() || q.Key.Type == crdt.Set && q.Fields == nil {
-		q.Span = &replica.Span{Prefix: d.text(0, 40), After: string(d.bytes()), Limit: d.below(replica.MaxPage + 1)}
+	if d.bool() || q.Key.Type.HasFields() && q.Fields == nil {
+		q.Span = &replica.Span{Prefix: d.text(0, 40), From: string(d.bytes()), Until: d.text(0, 9), After: string(d.bytes()), Limit: d.below(replica.MaxPage + 1)}
+	}
+	q.Every = q.Key.Type == crdt.Map && d.bool()
+	if q.Key.Type == crdt.Set {
+		q.Count = d.expires()
 	}
 	return q
 }
@@ -380,24 +409,24 @@ func (d draw) sum() merkle.Sum { return merkle.Sum(d.clock().Fingerprint()) }
 
 func (d draw) addressed() replica.AddressedRow {
 	k := d.anyKey()
-	a := k.Row()
-	if k.Type == crdt.Set {
-		a.Field = d.member()
-	}
-	return replica.AddressedRow{Address: a, Row: d.row(k.Type)}
+	a := crdt.Address{Key: k, Field: d.field(k.Type)}
+	return replica.AddressedRow{Address: a, Row: d.row(a.RowType())}
 }
 
 func (d draw) answer() replica.Answer {
-	a := replica.Answer{Clock: d.clock(), Dead: d.clock(), More: d.bool()}
 	t := d.anyKey().Type
-	if t != crdt.Set {
+	a := replica.Answer{Clock: d.clock(), Dead: d.clock(), Type: t, More: d.bool()}
+	if !t.HasFields() {
 		a.Rows = []replica.Found{{Row: d.row(t)}}
 		return a
 	}
-	fields := some3(d, d.member)
+	if a.Counted = d.bool(); a.Counted {
+		a.Count, a.Sum = d.uint(), d.sum()
+	}
+	fields := some3(d, func() string { return d.field(t) })
 	slices.Sort(fields)
 	for _, f := range fields {
-		a.Rows = append(a.Rows, replica.Found{Field: f, Row: d.row(t)})
+		a.Rows = append(a.Rows, replica.Found{Field: f, Row: d.row(crdt.Address{Key: crdt.Key{Type: t}, Field: f}.RowType())})
 	}
 	return a
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/crdt/pack"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
+	"github.com/cartwheel-db/cartwheel/replica/merkle"
 	"github.com/cartwheel-db/cartwheel/ring"
 )
 
@@ -216,6 +217,9 @@ func readAnswered(r *pack.Reader) replica.Answered {
 		m.Same, m.Staleness = r.Bool(), readStaleness(r)
 		m.Answer = replica.Answer{Clock: crdt.ReadClock(r), Dead: crdt.ReadClock(r), Type: crdt.Type(r.UintMax(uint64(crdt.Map)))}
 		m.Answer.Rows, m.Answer.More = readRows(r, m.Answer.Type), r.Bool()
+		if m.Answer.Counted = some(r, "count", 2); m.Answer.Counted {
+			m.Answer.Count, m.Answer.Sum = r.Uint(), merkle.Sum(readPrint(r))
+		}
 	}
 	return m
 }

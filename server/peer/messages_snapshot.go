@@ -23,7 +23,7 @@ const (
 	minKeyBytes       = 1 + 1 + 1
 	minClearsBytes    = minKeyBytes + 3
 	minSumBytes       = 18
-	minOperationBytes = 10
+	minOperationBytes = 9
 	maxPlaceBytes     = maxAddressBytes + 1
 )
 

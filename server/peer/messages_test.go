@@ -27,6 +27,9 @@ import (
 var (
 	cart   = crdt.Key{Type: crdt.Set, Bucket: "carts", Name: "42"}
 	visits = crdt.Key{Type: crdt.Counter, Bucket: "stats", Name: "visits"}
+	basket = crdt.Key{Type: crdt.Map, Bucket: "carts", Name: "42"}
+	apples = crdt.Path{Name: "apples", Kind: crdt.CounterField}
+	pears  = crdt.Path{Name: "pears", Kind: crdt.CounterField}
 	op     = crdt.Operation{Client: [16]byte{1, 2, 3, 15: 16}, Seq: 7, Issued: 1_700_000_000_000}
 	noon   = crdt.StampAt(1_700_000_000_000)
 )
@@ -69,6 +72,12 @@ var vectors = []named{
 		Key: cart, Verb: replica.Update, Op: op, Sum: 0xfeed, Context: clockPtr(dvv.ClockOf(dot(1, 1))),
 		Changes: []replica.Change{{Member: "milk", Expires: 1_800_000_000_000, Note: []byte("semi")}, {Member: "eggs", Remove: true}},
 	}}},
+	{"forward an update of a map", replica.Forward{ID: 2, Left: 7, Mutation: replica.Mutation{Key: basket, Verb: replica.Edit, Op: op, Context: clockPtr(dvv.ClockOf(dot(1, 1))), Changes: []replica.Change{
+		{Member: apples.Encode(), Delta: 3, Expires: 1_800_000_000_000},
+		{Member: pears.Encode(), Remove: true, Shown: crdt.Reset{{Actor: 1, Seq: 1, Entry: crdt.Entry{P: crdt.TotalOf(9)}}}.Payload()},
+		{Member: crdt.Path{Name: "tags", Kind: crdt.SetField}.Encode(), Remove: true},
+		{Member: crdt.Path{Name: "note", Kind: crdt.RegisterField}.Encode(), Note: []byte("gift")}}}}},
+	{"forward an increment that expires", replica.Forward{ID: 2, Mutation: replica.Mutation{Key: visits, Verb: replica.Add, Delta: 1, Expires: 1_800_000_000_000}}},
 	{"forward an increment", replica.Forward{ID: 2, Mutation: replica.Mutation{Key: visits, Verb: replica.Add, Delta: -40}, Left: -1}},
 	{"forward a put", replica.Forward{ID: 3, Mutation: replica.Mutation{Key: crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "ü"}, Verb: replica.Put, Value: []byte{0, 1}, Context: &dvv.Clock{}}}},
 	{"forwarded", replica.Forwarded{ID: 1 << 40, Result: replica.Result{Wrote: true, Context: dvv.ClockOf(dot(1, 9)), Minted: dvv.ClockOf(dot(1, 9)), Answer: -12, Coordinator: "n2"}}},
@@ -76,13 +85,21 @@ var vectors = []named{
 		Failure: &replica.Failure{Reason: replica.NoQuorum, Needed: 2, Got: 1, Unknown: true, Text: "add counter stats/visits: 1 of 2"}}}},
 	{"asking", replica.Asking{ID: 5, Partition: 3, Query: replica.Query{Key: cart, Fields: []string{"milk", "eggs"}}}},
 	{"asking a span", replica.Asking{ID: 6, Partition: 3, Query: replica.Query{Key: cart, Span: &replica.Span{Prefix: "m", After: "milk", Limit: 100}}}},
+	{"asking a range", replica.Asking{ID: 6, Partition: 3, Query: replica.Query{Key: cart, Span: &replica.Span{From: "eggs", Until: "milk", Limit: 100}}}},
+	{"asking how many", replica.Asking{ID: 6, Partition: 3, Query: replica.Query{Key: cart, Count: 1_800_000_000_000}}},
+	{"asking for fields of a map", replica.Asking{ID: 6, Partition: 3, Query: replica.Query{Key: basket, Fields: []string{apples.Encode(), crdt.Path{Name: "tags", Kind: crdt.SetField}.Encode()}}}},
+	{"asking for all of a map", replica.Asking{ID: 6, Partition: 3, Query: replica.Query{Key: basket, Every: true}}},
 	{"asking a counter", replica.Asking{ID: 7, Query: replica.Query{Key: visits}}},
 	{"asking for something fresh", replica.Asking{ID: 8, Query: replica.Query{Key: visits}, MaxStale: 5_000_000_000, Hashed: true, Hash: [16]byte{1, 15: 2}}},
 	{"forward under a session", replica.Forward{ID: 4, Mutation: replica.Mutation{Key: visits, Verb: replica.Zero, Session: clockPtr(dvv.ClockOf(dot(1, 7)))}}},
-	{"answered", replica.Answered{ID: 5, Ready: true, Answer: replica.Answer{Clock: dvv.ClockOf(dot(1, 1), dot(1, 3)), Dead: dvv.ClockOf(dot(4, 4)), More: true,
+	{"answered", replica.Answered{ID: 5, Ready: true, Answer: replica.Answer{Clock: dvv.ClockOf(dot(1, 1), dot(1, 3)), Dead: dvv.ClockOf(dot(4, 4)), Type: crdt.Set, More: true,
 		Rows: []replica.Found{{Field: "eggs", Row: crdt.Row{Deferred: []dvv.Dot{dot(2, 2)}}}, {Field: "milk", Row: milkRow()}}}}},
-	{"answered nothing live", replica.Answered{ID: 6, Answer: replica.Answer{Rows: []replica.Found{{Row: crdt.Row{Deferred: []dvv.Dot{dot(2, 2)}}}}}}},
+	{"answered nothing live", replica.Answered{ID: 6, Answer: replica.Answer{Type: crdt.Counter, Rows: []replica.Found{{Row: crdt.Row{Deferred: []dvv.Dot{dot(2, 2)}}}}}}},
 	{"answered absence", replica.Answered{ID: 7, Ready: true, Answer: replica.Answer{Clock: dvv.ClockOf(dot(1, 1))}}},
+	{"answered rows of a map", replica.Answered{ID: 7, Answer: replica.Answer{Type: crdt.Map, Rows: []replica.Found{
+		{Field: apples.Encode(), Row: crdt.Row{Live: []crdt.Live{{Dot: dot(2, 5), Payload: countVisit().Events[0].Payload}}}},
+		{Field: crdt.Path{Name: "tags", Kind: crdt.SetField, Member: "new"}.Encode(), Row: milkRow()}}}}},
+	{"answered a count", replica.Answered{ID: 7, Answer: replica.Answer{Type: crdt.Set, Counted: true, Count: 1 << 40, Sum: merkle.Sum{1, 15: 2}}}},
 	{"answered that it failed", replica.Answered{ID: 8, Ready: true, Failed: true}},
 	{"digest", replica.Digest{Batch: []replica.ClockPrint{{Partition: 1, Print: [16]byte{0xaa, 15: 0xbb}}, {Partition: 255}}}},
 	{"catch-up", replica.CatchUp{Partition: 3, Clock: dvv.ClockOf(dot(1, 1), dot(1, 3)), Final: true}},
@@ -119,7 +136,8 @@ var vectors = []named{
 	{"cut page of sums", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutSums, Sums: []merkle.Sum{{1, 15: 2}, {}}}},
 	{"cut page of rows", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutRows, Rows: []replica.AddressedRow{{Address: cart.Member("milk"), Row: milkRow()}}}},
 	{"cut page of operations", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutOperations, Operations: []crdt.Remembered{
-		{Op: op, Sum: 0xfeed, Seen: 1_700_000_000_500, Answer: -3, Events: 1, Dots: []dvv.Dot{dot(1, 1), dot(2, 4)}, Voided: []dvv.Dot{dot(2, 4)}, Delta: -2, Row: visits.Row()}}}},
+		{Op: op, Sum: 0xfeed, Seen: 1_700_000_000_500, Answer: -3, Events: 1, Dots: []dvv.Dot{dot(1, 1), dot(2, 4)}, Voided: []dvv.Dot{dot(2, 4)}, Adds: []crdt.Increment{{Row: visits.Row(), Delta: -2}}},
+		{Op: op, Events: 3, Dots: []dvv.Dot{dot(1, 7)}, Adds: []crdt.Increment{{Row: basket.At(apples), Delta: 3}, {Row: basket.At(pears), Delta: -1}}}}}},
 	{"cut page that is gone", replica.CutPage{ID: 5, Partition: 3, Cut: 7, Part: replica.CutRows, Gone: true}},
 	{"cut done", replica.CutDone{Partition: 3, Cut: 1 << 40}},
 }
@@ -291,7 +309,7 @@ func TestAFailedAnswerLeavesItsRowsBehind(t *testing.T) {
 // A query may name a member twice, and its answer then holds the row twice.
 func TestARowMayBeAnsweredTwice(t *testing.T) {
 	milk := replica.Found{Field: "milk", Row: milkRow()}
-	holdsTheCodec(t, replica.Answered{ID: 1, Answer: replica.Answer{Rows: []replica.Found{milk, milk}}})
+	holdsTheCodec(t, replica.Answered{ID: 1, Answer: replica.Answer{Type: crdt.Set, Rows: []replica.Found{milk, milk}}})
 }
 
 func TestAMessageWithoutAKindIsAMistakeOfTheProgram(t *testing.T) {

@@ -183,7 +183,10 @@ func appendAnswered(b []byte, m replica.Answered) []byte {
 		f := &m.Answer.Rows[i]
 		b = crdt.AppendRow(pack.AppendString(b, f.Field), f.Row)
 	}
-	return pack.AppendBool(b, m.Answer.More)
+	if b = pack.AppendBool(b, m.Answer.More); !m.Answer.Counted {
+		return pack.AppendArray(b, 0)
+	}
+	return pack.AppendBytes(pack.AppendUint(pack.AppendArray(b, 2), m.Answer.Count), m.Answer.Sum[:])
 }
 
 func appendDigest(b []byte, m replica.Digest) []byte {
