@@ -2,6 +2,7 @@ package crdttest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"pgregory.net/rapid"
@@ -11,7 +12,10 @@ import (
 )
 
 // History is what the coordinators of one partition minted, oldest first.
-type History struct{ Groups []crdt.Group }
+type History struct {
+	Groups []crdt.Group
+	Saw    map[dvv.Dot]dvv.Clock // of a reset of a map's counter: the clock that it was read under
+}
 
 func (h History) String() string {
 	s := ""
@@ -27,20 +31,15 @@ func (h History) String() string {
 func Histories(types ...crdt.Type) *rapid.Generator[History] {
 	types = orAll(types)
 	return rapid.Custom(func(t *rapid.T) History {
-		w := &world{T: t, types: types, actors: 3}
-		for i := range w.nodes {
-			w.nodes[i] = &node{actor: dvv.Actor(i + 1), Replica: NewReplica(), remembers: map[crdt.Operation]*crdt.Remembered{}}
-		}
-		for range rapid.IntRange(3, 36).Draw(t, "steps") {
-			w.step()
-		}
-		return History{w.groups}
+		w := newWorld(t, types)
+		w.live()
+		return w.history()
 	})
 }
 
 func orAll(types []crdt.Type) []crdt.Type {
 	if len(types) == 0 {
-		return []crdt.Type{crdt.Set, crdt.Counter, crdt.Register, crdt.Blob}
+		return []crdt.Type{crdt.Set, crdt.Counter, crdt.Register, crdt.Blob, crdt.Map}
 	}
 	return types
 }
@@ -55,7 +54,33 @@ type world struct {
 	shown  []shown
 	asked  []asked
 	wall   int64
+
+	saw   map[dvv.Dot]dvv.Clock // see [History]
+	added map[crdt.Address]int  // increments asked for, of each counter of a map
+	rules rules
 }
+
+func newWorld(t *rapid.T, types []crdt.Type) *world {
+	w := &world{T: t, types: types, actors: 3, saw: map[dvv.Dot]dvv.Clock{}, added: map[crdt.Address]int{}}
+	for i := range w.nodes {
+		w.nodes[i] = w.open(dvv.Actor(i + 1))
+	}
+	return w
+}
+
+func (w *world) open(a dvv.Actor) *node {
+	r := NewReplica()
+	r.clearsAll = w.rules.clearReachesCounters
+	return &node{actor: a, Replica: r, remembers: map[crdt.Operation]*crdt.Remembered{}}
+}
+
+func (w *world) live() {
+	for range rapid.IntRange(3, 36).Draw(w.T, "steps") {
+		w.step()
+	}
+}
+
+func (w *world) history() History { return History{Groups: w.groups, Saw: w.saw} }
 
 // node is one coordinator: an actor and what it knows.
 type node struct {
@@ -67,15 +92,19 @@ type node struct {
 
 // shown is a context that some client holds.
 type shown struct {
-	key  crdt.Key
-	dots dvv.Clock
+	key    crdt.Key
+	dots   dvv.Clock
+	resets map[string]crdt.Payload // of a map: what takes back the counters that it shows
+	at     dvv.Clock               // what the reader knew
 }
 
 // asked is a write that some client may try again.
 type asked struct {
-	key   crdt.Key
-	op    crdt.Operation
-	delta int64
+	key     crdt.Key
+	op      crdt.Operation
+	delta   int64
+	changes []change // of a map
+	context *shown   // of them
 }
 
 func (w *world) below(n int, label string) int { return rapid.IntRange(0, n-1).Draw(w.T, label) }
@@ -89,7 +118,7 @@ func (w *world) key() crdt.Key {
 
 func (w *world) step() {
 	n := w.node()
-	switch what := w.below(20, "step"); {
+	switch what := w.below(22, "step"); {
 	case what < 10:
 		w.mutate(n, w.key())
 	case what < 14 && len(w.groups) > 0:
@@ -99,14 +128,16 @@ func (w *world) step() {
 			w.deliver(n, &g)
 		}
 	case what < 19:
-		if k := w.key(); !n.Shown(k).IsEmpty() {
-			w.shown = append(w.shown, shown{k, n.Shown(k)})
+		if s := n.show(w.key()); !s.dots.IsEmpty() {
+			w.shown = append(w.shown, s)
 		}
+	case what < 21:
+		w.lapse(n)
 	default: // opened again, perhaps with an empty disk
 		w.actors++
 		n.actor, n.seq = dvv.Actor(w.actors), 0
 		if w.below(2, "wiped") == 0 {
-			n.Replica, n.remembers = NewReplica(), map[crdt.Operation]*crdt.Remembered{}
+			*n = *w.open(n.actor)
 		}
 	}
 }
@@ -136,16 +167,17 @@ func (w *world) deliver(n *node, g *crdt.Group) {
 		n.remembers[g.Op] = m
 	}
 	for _, d := range m.Record(g, w.wall) {
-		w.commit(n, crdt.Operation{}, m.Void(d)...)
+		w.commit(n, crdt.Operation{}, w.rules.voids(m.Void(d))...)
 	}
 }
 
 // commit gives the events dots of the node, and applies them there.
-func (w *world) commit(n *node, op crdt.Operation, events ...crdt.Event) {
+func (w *world) commit(n *node, op crdt.Operation, events ...crdt.Event) crdt.Group {
 	g := crdt.Group{Actor: n.actor, First: n.seq + 1, Op: op, Stamp: w.stamp(), Events: events}
 	n.seq = g.Last()
 	w.groups = append(w.groups, g)
 	w.deliver(n, &g)
+	return g
 }
 
 func (w *world) stamp() crdt.Stamp {
@@ -161,10 +193,18 @@ func (w *world) operation() crdt.Operation {
 
 // context returns the dots of some context of the key, nil for none.
 func (w *world) context(k crdt.Key) *dvv.Clock {
-	var of []dvv.Clock
+	if s := w.sight(k); s != nil {
+		return &s.dots
+	}
+	return nil
+}
+
+// sight returns some context of the key, nil for none.
+func (w *world) sight(k crdt.Key) *shown {
+	var of []shown
 	for _, s := range w.shown {
 		if s.key == k {
-			of = append(of, s.dots)
+			of = append(of, s)
 		}
 	}
 	if i := w.below(len(of)+1, "context"); i < len(of) {
@@ -190,9 +230,18 @@ func (n *node) reached(a crdt.Address, context *dvv.Clock) []dvv.Dot {
 
 func (w *world) mutate(n *node, k crdt.Key) {
 	if retry, ok := w.retry(k); ok {
-		if _, done := n.remembers[retry.op]; !done {
-			w.write(n, k, retry)
+		if _, done := n.remembers[retry.op]; done {
+			return
 		}
+		if k.Type == crdt.Map {
+			w.edit(n, retry)
+			return
+		}
+		w.write(n, k, retry)
+		return
+	}
+	if k.Type == crdt.Map {
+		w.mutateMap(n, k)
 		return
 	}
 	if k.Type == crdt.Set && w.below(6, "clear") > 0 {
@@ -227,17 +276,21 @@ func (w *world) write(n *node, k crdt.Key, a asked) {
 	e := crdt.Event{Row: row}
 	switch k.Type {
 	case crdt.Counter:
-		entry, kills, _, err := tally(n.Rows[row]).Increment(n.actor, a.delta)
+		entry, kills, z, _, err := w.tally(n.Rows[row]).IncrementUntil(n.actor, a.delta, w.expiry())
 		if err != nil {
 			w.Fatalf("increment: %v", err)
 		}
 		e.Payload, e.Kills, e.Delta = entry.Payload(), kills, a.delta
+		if len(z) > 0 {
+			w.commit(n, a.op, e, crdt.Event{Row: row, Payload: z.Payload()})
+			return
+		}
 	case crdt.Register:
 		e.Kills = append(n.reached(row, w.context(k)), n.Rows[row].Dots()...)
-		e.Payload = crdt.Assign{Stamp: w.stamp(), Value: fmt.Appendf(nil, "v%d", a.op.Seq)}.Payload()
+		e.Payload = crdt.Assign{Stamp: w.stamp(), Value: fmt.Appendf(nil, "v%d", a.op.Seq), Expires: w.expiry()}.Payload()
 	default:
 		e.Kills = n.reached(row, w.context(k))
-		e.Payload = crdt.BlobValue{Op: a.op, Value: fmt.Appendf(nil, "v%d", a.op.Seq)}.Payload()
+		e.Payload = crdt.BlobValue{Op: a.op, Value: fmt.Appendf(nil, "v%d", a.op.Seq), Expires: w.expiry()}.Payload()
 	}
 	e.Kills = sorted(e.Kills)
 	w.commit(n, a.op, e)
@@ -249,7 +302,7 @@ func (w *world) remove(n *node, k crdt.Key) {
 	other := w.node()
 	merged := w.read(n, other)
 	if k.Type == crdt.Counter {
-		if z, kills := tally(merged.Rows[k.Row()]).Reset(); len(kills) > 0 {
+		if z, kills := w.tally(merged.Rows[k.Row()]).Reset(); len(kills) > 0 {
 			w.commit(n, crdt.Operation{}, crdt.Event{Row: k.Row(), Kills: kills, Payload: z.Payload()})
 		}
 		return
@@ -284,7 +337,7 @@ func (w *world) changes(n *node, k crdt.Key) {
 					e.Kills = append(e.Kills, d)
 				}
 			}
-			e.Payload = crdt.Member{Stamp: w.stamp()}.Payload()
+			e.Payload = crdt.Member{Stamp: w.stamp(), Expires: w.expiry()}.Payload()
 			minted[a.Field] = own
 		} else if context == nil {
 			e.Kills = append(e.Kills, merged.Rows[a].Dots()...)
@@ -298,9 +351,37 @@ func (w *world) changes(n *node, k crdt.Key) {
 	}
 }
 
+// expiry returns a time soon to come, or mostly none.
+func (w *world) expiry() int64 {
+	if w.rules.forEver || w.below(3, "expires") > 0 {
+		return 0
+	}
+	return w.wall + 1 + int64(w.below(8, "after"))
+}
+
+// lapse removes what has expired of all that a node knows.
+func (w *world) lapse(n *node) {
+	w.stamp()
+	var events []crdt.Event
+	for _, a := range slices.SortedFunc(maps.Keys(n.Rows), crdt.Address.Compare) {
+		kills, put, err := n.Rows[a].Lapse(a.RowType(), w.wall)
+		if err != nil {
+			w.Fatalf("lapse of %v: %v", n.Rows[a], err)
+		}
+		if len(kills) > 0 {
+			events = append(events, crdt.Event{Row: a, Kills: kills, Payload: put})
+		}
+	}
+	if len(events) > 0 {
+		w.commit(n, crdt.Operation{}, events...)
+	}
+}
+
 // tally decodes a row that was minted here, which cannot fail.
-func tally(r crdt.Row) *crdt.Tally {
-	t, err := r.Tally()
+func (w *world) tally(r crdt.Row) *crdt.Tally { return decoded(r, w.wall) }
+
+func decoded(r crdt.Row, wall int64) *crdt.Tally {
+	t, err := r.TallyAt(wall)
 	if err != nil {
 		panic(fmt.Sprintf("tally of %v: %v", r, err))
 	}

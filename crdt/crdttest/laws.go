@@ -25,7 +25,7 @@ type Trial struct {
 }
 
 func (tr Trial) String() string {
-	s := History{tr.Groups}.String()
+	s := History{Groups: tr.Groups}.String()
 	return s + fmt.Sprintf("order %v\nhas %b\n", tr.Order, tr.Has)
 }
 

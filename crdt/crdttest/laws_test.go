@@ -17,6 +17,7 @@ func TestEveryTypeObeysTheLaws(t *testing.T) {
 		{"counters", []crdt.Type{crdt.Counter}},
 		{"registers", []crdt.Type{crdt.Register}},
 		{"blobs", []crdt.Type{crdt.Blob}},
+		{"maps", []crdt.Type{crdt.Map}},
 		{"all in one partition", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) { crdttest.Laws(t, crdt.Join, test.types...) })

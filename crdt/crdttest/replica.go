@@ -14,6 +14,8 @@ type Replica struct {
 	Rows  map[crdt.Address]crdt.Row // no empty ones
 	Dead  map[crdt.Key]dvv.Clock    // deferred by clears; no empty ones
 	Paths Paths
+
+	clearsAll bool // a mistake: clears reach the counters of maps
 }
 
 // Paths counts how often the rare paths were taken.
@@ -32,6 +34,9 @@ type Paths struct {
 	DroppedRow     int // joins that dropped a dot by a kill deferred at the row
 	DroppedKey     int // joins that dropped a dot by a clear deferred at the key
 	KeptUnseen     int // joins that kept a dot because the other side never saw it
+	Spared         int // dots of a map's counter that a clear names and leaves alone
+	VoidedTogether int // groups of voids, of several counters of a map
+	ResetBeside    int // increments of a map's counter beside its reset, in one group
 }
 
 // Add adds q to p.
@@ -45,7 +50,8 @@ func (p *Paths) Add(q Paths) {
 // Untaken returns the names of the paths that were never taken, of those that a
 // thousand histories of the given types cannot well miss.
 func (p *Paths) Untaken(types ...crdt.Type) []string {
-	counter := slices.Contains(types, crdt.Counter)
+	maps := slices.Contains(types, crdt.Map)
+	counter := maps || slices.Contains(types, crdt.Counter)
 	clearable := slices.ContainsFunc(types, func(t crdt.Type) bool { return t != crdt.Counter })
 	var out []string
 	for name, n := range p.counters() {
@@ -53,6 +59,8 @@ func (p *Paths) Untaken(types ...crdt.Type) []string {
 		switch name {
 		case "ResetFirst", "Voided", "VoidFirst":
 			possible = counter
+		case "Spared", "VoidedTogether", "ResetBeside":
+			possible = maps
 		case "DeferredAtKey", "StillbornAtKey", "DroppedKey":
 			possible = clearable
 		case "Strayed": // the other types have one row per key, and dilute the sets
@@ -72,6 +80,7 @@ func (p *Paths) counters() map[string]*int {
 		"StillbornAtRow": &p.StillbornAtRow, "StillbornAtKey": &p.StillbornAtKey, "Strayed": &p.Strayed,
 		"ResetFirst": &p.ResetFirst, "Voided": &p.Voided, "VoidFirst": &p.VoidFirst, "Collided": &p.Collided,
 		"DroppedSeen": &p.DroppedSeen, "DroppedRow": &p.DroppedRow, "DroppedKey": &p.DroppedKey, "KeptUnseen": &p.KeptUnseen,
+		"Spared": &p.Spared, "VoidedTogether": &p.VoidedTogether, "ResetBeside": &p.ResetBeside,
 	}
 }
 
@@ -99,6 +108,7 @@ func (r *Replica) Apply(g *crdt.Group) bool {
 	for i := range g.Events {
 		r.applyEvent(g.Dot(i), &g.Events[i])
 	}
+	r.countGroup(g)
 	for a, row := range r.Rows {
 		if row = row.Clone(); row.Forget(r.Clock) {
 			r.Paths.Strayed++
@@ -116,7 +126,7 @@ func (r *Replica) applyEvent(d dvv.Dot, e *crdt.Event) {
 	dead := r.Dead[e.Row.Key]
 	if e.Clear != nil {
 		for a, row := range r.Rows {
-			if row = row.Clone(); a.Key == e.Row.Key && row.Clear(a.Cleared(*e.Clear)) {
+			if row = row.Clone(); a.Key == e.Row.Key && row.Clear(r.cleared(a, *e.Clear)) {
 				r.put(a, row)
 			}
 		}
@@ -129,10 +139,42 @@ func (r *Replica) applyEvent(d dvv.Dot, e *crdt.Event) {
 		return
 	}
 	row := r.Rows[e.Row].Clone()
-	dead = e.Row.Cleared(dead)
+	dead = r.cleared(e.Row, dead)
 	deferred, stillborn := row.Apply(d, e.Kills, e.Payload, r.Clock, dead)
 	r.put(e.Row, row)
 	r.count(e, deferred, stillborn, dead.Contains(d))
+}
+
+// cleared is [crdt.Address.Cleared], and counts what it spares.
+func (r *Replica) cleared(a crdt.Address, c dvv.Clock) dvv.Clock {
+	if r.clearsAll {
+		return c
+	}
+	if a.Type == crdt.Map && a.RowType() == crdt.Counter {
+		for _, l := range r.Rows[a].Live {
+			if c.Contains(l.Dot) {
+				r.Paths.Spared++
+			}
+		}
+	}
+	return a.Cleared(c)
+}
+
+// countGroup counts what groups of maps alone have in them.
+func (r *Replica) countGroup(g *crdt.Group) {
+	voids := 0
+	for i := range g.Events {
+		e := &g.Events[i]
+		if e.Payload.Kind() == crdt.KindVoid {
+			voids++
+		}
+		if e.Delta != 0 && slices.ContainsFunc(g.Events, func(o crdt.Event) bool { return o.Row == e.Row && o.Payload.Kind() == crdt.KindReset }) {
+			r.Paths.ResetBeside++
+		}
+	}
+	if voids > 1 {
+		r.Paths.VoidedTogether++
+	}
 }
 
 func (r *Replica) count(e *crdt.Event, deferred int, stillborn, atKey bool) {
@@ -183,7 +225,7 @@ func (r *Replica) putDead(k crdt.Key, dots dvv.Clock) {
 // Side returns what the replica knows of a row. It shares nothing that later
 // steps change.
 func (r *Replica) Side(a crdt.Address) crdt.Side {
-	return crdt.Side{Row: r.Rows[a].Clone(), Clock: r.Clock.Clone(), Dead: a.Cleared(r.Dead[a.Key]).Clone()}
+	return crdt.Side{Row: r.Rows[a].Clone(), Clock: r.Clock.Clone(), Dead: r.cleared(a, r.Dead[a.Key]).Clone()}
 }
 
 // Shown returns the dots that a reader of the key is shown: its context.
