@@ -73,6 +73,22 @@ func payloads() []interface {
 	}
 }
 
+// timed are payloads with a time, which is their last part: without it they are
+// payloads too.
+func timed() []interface {
+	fmt.Stringer
+	Payload() crdt.Payload
+} {
+	return []interface {
+		fmt.Stringer
+		Payload() crdt.Payload
+	}{
+		expiring(300, 70000, 1700000009999),
+		crdt.Assign{Stamp: 9, Value: []byte("blue"), Expires: 1700000009999},
+		crdt.BlobValue{Op: retried, Value: []byte("x"), Expires: 1700000009999},
+	}
+}
+
 func groups() []crdt.Group {
 	cleared := clock("a:3 +b:5")
 	return []crdt.Group{
@@ -111,7 +127,7 @@ func remembereds() []*crdt.Remembered {
 
 func TestTheBytesNeverChange(t *testing.T) {
 	var out strings.Builder
-	for _, p := range payloads() {
+	for _, p := range slices.Concat(payloads(), timed()) {
 		fmt.Fprintf(&out, "%v %v\n  %x\n", p.Payload().Kind(), p, []byte(p.Payload()))
 	}
 	golden(t, "payload.golden", out.String())
@@ -240,6 +256,8 @@ func examples() map[string][][]byte {
 	out := map[string][][]byte{}
 	for _, p := range payloads() {
 		out["payload"] = append(out["payload"], p.Payload())
+	}
+	for _, p := range slices.Concat(payloads(), timed()) {
 		kind := "row of a " + p.Payload().Kind().Type().String()
 		r := crdt.Row{Live: []crdt.Live{{Dot: dot("a:1"), Payload: p.Payload()}}, Deferred: dots("b:1 c:300")}
 		out[kind] = append(out[kind], crdt.AppendRow(nil, r))
