@@ -311,7 +311,7 @@ func TestRandomHistoriesComeBackFromTheirBytes(t *testing.T) {
 			}
 		}
 		for a, r := range crdttest.Oracle(h.Groups) {
-			got, err := crdt.DecodeRow(crdt.AppendRow(nil, r), a.Type)
+			got, err := crdt.DecodeRow(crdt.AppendRow(nil, r), a.RowType())
 			if err != nil || !got.Equal(r) {
 				t.Fatalf("%v came back as %v, %v", r, got, err)
 			}
