@@ -42,18 +42,20 @@ $(BUF_READY): $(PROTO)/package.json $(PROTO)/package-lock.json
 	@touch $@
 
 .PHONY: generate
-generate: $(BUF_READY) ## format the contract and write its Go
+generate: $(BUF_READY) ## format the contract and write its Go and TypeScript
 	cd $(PROTO) && npx --no-install buf format --write && npx --no-install buf generate
 
 # The generated code is compared with a fresh copy beside it, so the check says
 # the same in a clean tree and in one with work in it.
 .PHONY: generate-check
-generate-check: $(BUF_READY) ## the contract is tidy and the committed Go is what it generates
+generate-check: $(BUF_READY) ## the contract is tidy and the committed Go and TypeScript are what it generates
 	$(say)
 	@cd $(PROTO) && npx --no-install buf format --diff --exit-code && npx --no-install buf lint
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && mkdir "$$fresh/proto" && \
 		(cd $(PROTO) && npx --no-install buf generate -o "$$fresh/proto") && \
-		diff -r "$$fresh/gen" sdk/gen || { echo 'sdk/gen is stale: run make generate' >&2; exit 1; }
+		for gen in gen ts/src/gen; do \
+			diff -r "$$fresh/$$gen" sdk/$$gen || { echo "sdk/$$gen is stale: run make generate" >&2; exit 1; }; \
+		done
 
 .PHONY: breaking
 breaking: $(BUF_READY) ## the contract still serves clients of AGAINST=<git ref>

@@ -1,0 +1,68 @@
+/** The longest a timer can wait, in milliseconds. */
+const longest = 2 ** 31 - 1;
+
+/**
+ * When a call ends whatever became of it: at its deadline, or when its caller's
+ * signal is aborted. Release it when the call is over.
+ */
+export class Deadline {
+  /** On the clock of performance.now(). */
+  readonly at: number;
+  #ended: "canceled" | "past" | undefined;
+  readonly #controller = new AbortController();
+  readonly #timer: ReturnType<typeof setTimeout>;
+  readonly #outer: AbortSignal | undefined;
+  readonly #abort = () => this.#end((this.#outer?.reason as unknown));
+
+  constructor(timeoutMs: number, outer?: AbortSignal) {
+    this.at = performance.now() + timeoutMs;
+    this.#outer = outer;
+    this.#timer = setTimeout(() => this.#end(new DOMException("the deadline is past", "TimeoutError")), Math.min(timeoutMs, longest));
+    if (outer?.aborted === true) this.#abort();
+    else outer?.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /** Aborted when the call has ended. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  /** How the call ended, if it has. */
+  get ended(): "canceled" | "past" | undefined {
+    return this.#ended;
+  }
+
+  /** Milliseconds that are left, 0 at least. */
+  get left(): number {
+    return this.#ended === undefined ? Math.max(0, this.at - performance.now()) : 0;
+  }
+
+  /** Resolves to whether it slept to the end. */
+  sleep(ms: number): Promise<boolean> {
+    if (this.#ended !== undefined) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        resolve(false);
+      };
+      const timer = setTimeout(() => {
+        this.signal.removeEventListener("abort", wake);
+        resolve(true);
+      }, ms);
+      this.signal.addEventListener("abort", wake, { once: true });
+    });
+  }
+
+  release(): void {
+    clearTimeout(this.#timer);
+    this.#outer?.removeEventListener("abort", this.#abort);
+  }
+
+  /** A signal of AbortSignal.timeout is a deadline too. */
+  #end(reason: unknown): void {
+    this.release();
+    if (this.#ended !== undefined) return;
+    this.#ended = reason instanceof DOMException && reason.name === "TimeoutError" ? "past" : "canceled";
+    this.#controller.abort(reason);
+  }
+}

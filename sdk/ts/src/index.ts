@@ -1,0 +1,14 @@
+export type { Attempt, Stats } from "./stats.js";
+export { BlobHandle, type BlobValue, type Resolve } from "./blob.js";
+export { Client, type ConnectOptions } from "./client.js";
+export { ClusterHandle, type DataType, type Location, type Node, type Status } from "./cluster.js";
+export { CounterHandle } from "./counter.js";
+export { CartwheelError, isReason, type Failure, type Reason } from "./errors.js";
+export { MapHandle, MapValue, type FieldKind, type FieldName, type FieldsOptions, type MapChange, type MapField, type MapPage } from "./map.js";
+export type { Api } from "./pipeline.js";
+export { RegisterHandle, type Loser, type RegisterValue } from "./register.js";
+export type { CallOptions, Context, Info } from "./request.js";
+export { Session } from "./session.js";
+export { SetHandle, type ListOptions, type Member, type Page, type SetChange } from "./set.js";
+export type { Staleness } from "./staleness.js";
+export { bytes, text } from "./text.js";
