@@ -86,6 +86,7 @@ func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
 		c := server.Config{
 			Cluster: cluster, Data: cfg.dir(i),
 			API: at(devAPI), Peer: at(devPeer), Gossip: at(devGossip), Logger: logger,
+			Origins: server.LoopbackOrigins, // to try it out from a page
 		}
 		if len(nodes) > 0 {
 			c.Join = []string{nodes[0].GossipAddr()}

@@ -45,6 +45,11 @@ node that was started once finds the others again by itself.`,
 			if host, _, err := net.SplitHostPort(cfg.Peer); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
 				return usagef("serve: --peer %q: want the address that other nodes reach, not that of every interface", cfg.Peer)
 			}
+			for _, origin := range cfg.Origins {
+				if err := server.CheckOrigin(origin); err != nil {
+					return usagef("serve: --cors-origin: %v", err)
+				}
+			}
 			cluster, err := server.ReadCluster(clusterFile)
 			if err != nil {
 				return err
@@ -67,6 +72,7 @@ node that was started once finds the others again by itself.`,
 	f.StringSliceVar(&cfg.Join, "join", nil, "gossip addresses of members; only for a node without data")
 	f.StringVar(&cfg.Zone, "zone", "", "failure zone; owners of a partition are spread over zones")
 	f.Uint32Var(&cfg.Weight, "weight", 1, "share of partitions, relative to the other nodes")
+	f.StringSliceVar(&cfg.Origins, "cors-origin", nil, "origins of pages whose scripts may call this node from browsers, such as https://shop.example")
 	f.IntVar(&cfg.Requests, "requests", server.DefaultRequests, "requests of clients worked on at a time; more wait shortly and are refused")
 	f.Int64Var(&cfg.LogCap, "log-cap", server.DefaultLogCap, "bytes that one partition logs for an owner that stays away, which then needs a snapshot")
 	f.Int64Var(&cfg.SnapshotRate, "snapshot-rate", server.DefaultSnapshotRate, "bytes of snapshots sent a second, at most")

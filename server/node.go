@@ -32,6 +32,9 @@ type Config struct {
 	Join    []string // gossip addresses of members; only for a node without data
 	Zone    string
 	Weight  uint32 // share of partitions; 0 is 1
+	// Origins of pages that may call the API from browsers, for [CheckOrigin]; none
+	// by default.
+	Origins []string
 	// Requests bounds the requests of clients that are worked on at a time; 0 is
 	// [DefaultRequests]. More are refused as overloaded.
 	Requests int
@@ -192,7 +195,7 @@ func (n *Node) serveAPI() {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	n.api = &http.Server{
-		Handler:           Handler(n, HandlerOptions{Metrics: n.metrics(), admission: n.admission}),
+		Handler:           crossOrigin(Handler(n, HandlerOptions{Metrics: n.metrics(), admission: n.admission}), n.cfg.Origins),
 		Protocols:         &protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
