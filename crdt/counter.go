@@ -67,13 +67,18 @@ func (z Reset) Payload() Payload {
 
 // DecodeReset reads the payload of a reset.
 func DecodeReset(p Payload) (Reset, error) {
+	z, _, err := decodeReset(p)
+	return z, err
+}
+
+func decodeReset(p Payload) (z Reset, own own, err error) {
 	r := p.body(KindReset)
 	n := r.Array()
 	if n > r.Left()/6 { // bytes a component takes at least
 		r.Fail("reset of %d actors in %d bytes", n, r.Left())
-		return nil, r.Close()
+		return nil, own, r.Close()
 	}
-	z := make(Reset, 0, n)
+	z = make(Reset, 0, n)
 	for i := range n {
 		c := Component{Actor: dvv.Actor(r.Uint()), Seq: r.Uint(), Entry: Entry{P: readTotal(&r), N: readTotal(&r)}}
 		if i > 0 && c.Actor <= z[i-1].Actor {
@@ -84,7 +89,10 @@ func DecodeReset(p Payload) (Reset, error) {
 			break
 		}
 	}
-	return z, r.Close()
+	if r.Err() == nil && r.Left() > 0 {
+		own = readOwn(&r, z)
+	}
+	return z, own, r.Close()
 }
 
 func (z Reset) String() string {
@@ -121,10 +129,11 @@ type Tally struct {
 	newest map[dvv.Actor]Component // newest live entry of each actor
 	floor  map[dvv.Actor]Component // highest component over all live resets
 	voids  []Void
+	own    []Operation // that put resets beside their own increments
 	live   []Live
 
 	lapsed []Component             // newest entries whose time is over, by actor; they are in floor
-	resets map[dvv.Actor]Component // if any are: what floor was before
+	resets map[dvv.Actor]Component // if any are: what floor was before, of resets that stand alone
 }
 
 // Tally decodes the row of a counter, whatever has expired in it.
@@ -156,9 +165,12 @@ func (t *Tally) add(l Live) error {
 		}
 		raise(t.newest, Component{l.Dot.Actor, l.Dot.Seq, e})
 	case KindReset:
-		z, err := DecodeReset(l.Payload)
+		z, own, err := decodeReset(l.Payload)
 		if err != nil {
 			return err
+		}
+		if own.before != nil {
+			t.own = append(t.own, own.op)
 		}
 		for _, c := range z {
 			raise(t.floor, c)
@@ -214,7 +226,8 @@ func (t *Tally) Exact() Total {
 
 // repeated is what operations with several dots add beyond their one delta: of
 // the dots of one operation that are counted, all but one; and all of them if
-// any dot of it was reset, since the operation happened before that reset.
+// any dot of it was reset, since the operation happened before that reset. A reset
+// that the operation itself put happened with it: see [Tally.ResetBeside].
 //
 // The dots of an operation are those that any of its voids names. Two replicas
 // may name different winners for one loser, and both matter: the smaller winner
@@ -223,11 +236,12 @@ func (t *Tally) repeated() Total {
 	var sum Total
 	for copies, dots := range t.copies() {
 		var counted, resets uint64
+		foreign := t.foreign(copies.op)
 		for _, d := range dots {
 			switch {
 			case t.counted(d):
 				counted++
-			case t.covered(d):
+			case d.Seq <= foreign[d.Actor].Seq:
 				resets++
 			}
 		}
@@ -313,8 +327,11 @@ func (t *Tally) covering(top map[dvv.Actor]Component) (Reset, []dvv.Dot) {
 	under := func(d dvv.Dot) bool { return d.Seq <= top[d.Actor].Seq }
 	var kills []dvv.Dot
 	for _, l := range t.live {
-		idle := true // an earlier reset is: z carries it on
+		idle := true
 		switch l.Payload.Kind() {
+		case KindReset: // z carries on an earlier one that stands alone
+			z, own, err := decodeReset(l.Payload)
+			idle = err == nil && (own.before == nil || !slices.ContainsFunc(z, func(c Component) bool { return c.Seq > top[c.Actor].Seq }))
 		case KindEntry:
 			idle = under(l.Dot)
 		case KindVoid:

@@ -26,7 +26,9 @@ func (t *Tally) lapse(wallMillis int64) {
 		return
 	}
 	slices.SortFunc(t.lapsed, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
-	t.resets = maps.Clone(t.floor)
+	if t.resets = maps.Clone(t.floor); len(t.own) > 0 {
+		t.resets = t.alone()
+	}
 	for _, e := range t.lapsed {
 		raise(t.floor, e)
 	}

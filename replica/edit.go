@@ -266,12 +266,22 @@ func (e *edit) reset(c *tallied) error {
 	if err == nil && e.m.Context != nil && c.shown != nil {
 		kills, err = e.killed(a)
 	}
-	if err != nil {
+	if err != nil || len(z) == 0 && len(kills) == 0 {
 		return err
 	}
-	if len(z) > 0 || len(kills) > 0 {
-		e.g.Events = append(e.g.Events, crdt.Event{Row: a, Kills: kills, Payload: z.Payload()})
+	ev := crdt.Event{Row: a, Kills: kills, Payload: z.Payload()}
+	if c.delta != 0 && e.m.Context == nil { // a context shows nothing of this very operation
+		row := e.seen.Row(c.path)
+		tally, err := row.Tally()
+		if err != nil {
+			return err
+		}
+		ev.Payload, ev.Kills = tally.ResetBeside(e.m.Op)
 	}
+	if e.kills += len(ev.Kills); e.kills > crdt.MaxKills {
+		return fmt.Errorf("%w: over %d for %d changes in all", ErrContextTooWide, crdt.MaxKills, len(e.m.Changes))
+	}
+	e.g.Events = append(e.g.Events, ev)
 	return nil
 }
 

@@ -69,9 +69,7 @@ func newWorld(t *rapid.T, types []crdt.Type) *world {
 }
 
 func (w *world) open(a dvv.Actor) *node {
-	r := NewReplica()
-	r.clearsAll = w.rules.clearReachesCounters
-	return &node{actor: a, Replica: r, remembers: map[crdt.Operation]*crdt.Remembered{}}
+	return &node{actor: a, Replica: NewReplica(), remembers: map[crdt.Operation]*crdt.Remembered{}}
 }
 
 func (w *world) live() {

@@ -31,10 +31,10 @@ const maxAdded = 20
 
 // rules are what mistakes replace.
 type rules struct {
-	clearReachesCounters bool
-	firstVoidOnly        bool
-	retriesForgotten     bool
-	forEver              bool // no mistake: nothing expires
+	firstVoidOnly    bool
+	retriesForgotten bool
+	resetsAnonymous  bool
+	forEver          bool // no mistake: nothing expires
 }
 
 func (r rules) voids(events []crdt.Event) []crdt.Event {
@@ -143,7 +143,7 @@ func (w *world) edit(n *node, a asked) {
 	m.increments(sums)
 	for _, c := range sums {
 		if c.remove {
-			m.reset(c.path)
+			m.reset(c)
 		}
 	}
 	m.others()
@@ -223,17 +223,21 @@ func (m *minting) taken(row crdt.Address) (crdt.Reset, []dvv.Dot) {
 	return z, m.n.reached(row, &m.a.context.dots)
 }
 
-func (m *minting) reset(p crdt.Path) {
-	row := m.a.key.At(p)
+func (m *minting) reset(c change) {
+	row := m.a.key.At(c.path)
 	z, kills := m.taken(row)
 	if len(z)+len(kills) == 0 {
 		return
+	}
+	e := crdt.Event{Row: row, Kills: sorted(kills), Payload: z.Payload()}
+	if c.delta != 0 && m.a.context == nil && !m.w.rules.resetsAnonymous {
+		e.Payload, _ = decoded(m.seen.Rows[row], 0).ResetBeside(m.a.op)
 	}
 	m.saw[len(m.events)] = m.seen.Clock.Clone()
 	if m.a.context != nil {
 		m.saw[len(m.events)] = m.a.context.at
 	}
-	m.events = append(m.events, crdt.Event{Row: row, Kills: sorted(kills), Payload: z.Payload()})
+	m.events = append(m.events, e)
 }
 
 func (m *minting) others() {
@@ -319,7 +323,7 @@ func (w *world) deleteMap(n *node, k crdt.Key) {
 		if err != nil {
 			w.Fatalf("path of a row: %v", err)
 		}
-		m.reset(p)
+		m.reset(change{path: p})
 	}
 	m.commit()
 }
