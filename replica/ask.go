@@ -96,10 +96,14 @@ func (s *Shard) answer(m Asking) Answered {
 		out.Failed = true // rows and clock do not fit
 		return out
 	}
+	var met error
 	err := s.cfg.Read(func(v View) (err error) {
-		out.Answer, err = Ask(v, m.Partition, m.Query)
+		if out.Answer, err = Ask(v, m.Partition, m.Query); err == nil && m.Query.Count != 0 {
+			met = s.countFor(v, m, &out.Answer)
+		}
 		return err
 	})
+	_ = s.damaged(m.Partition, met) // what cannot be counted can be read
 	if out.Failed = err != nil; out.Failed {
 		s.damaged(m.Partition, err)
 		out.Ready, out.Answer = false, Answer{}

@@ -81,6 +81,7 @@ func (s *Shard) Fill(now Now, tx Tx) error {
 			return fmt.Errorf("store the clock of partition %d: %w", p.ID, err)
 		}
 		s.noticed(p.Partition)
+		s.surveyGrown(c, p)
 		s.cutSoon(c, p)
 	}
 	for _, to := range sortedKeys(c.ship) {

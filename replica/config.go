@@ -25,6 +25,7 @@ type Config struct {
 	SoundEvery    int64 // soundings of all members, for staleness, stability and the barrier
 	Patience      int64 // how long a member that does not show up is waited for by the barrier
 	TrimEvery     int64 // stable events leave the logs, old operations are forgotten
+	ExpireEvery   int64 // what expired is looked for, to be removed
 	VerifyEvery   int64 // every partition's tree is compared with every co-owner's within this time
 
 	OpWindow int64 // milliseconds in which a retry is recognised
@@ -33,6 +34,7 @@ type Config struct {
 	LogCap       int64 // bytes that one partition logs for owners that stay away
 	OpCap        int64 // operations that one partition remembers for members that stay away
 	SnapshotRate int64 // bytes a second of snapshots that this node sends
+	FewRows      int   // members of a set that are counted by reading them; of more a summary is kept
 	LargeRows    int   // bytes of rows from which on a read asks others for a hash first
 
 	TreeKey merkle.Key // of the cluster
@@ -88,11 +90,13 @@ func (c Config) Defaults() Config {
 	def(&c.SoundEvery, 1000*ms)
 	def(&c.Patience, 2000*ms)
 	def(&c.TrimEvery, 5000*ms)
+	def(&c.ExpireEvery, 1000*ms)
 	def(&c.VerifyEvery, 3600*1000*ms)
 	def(&c.LogCap, 8<<20)
 	def(&c.OpCap, 1<<18)
 	def(&c.SnapshotRate, 32<<20)
 	count(&c.LargeRows, 4<<10)
+	count(&c.FewRows, 256)
 	count(&c.Leaves, 4096)
 	def(&c.OpWindow, 10*60*1000)
 	def(&c.MaxSkew, 60*1000)

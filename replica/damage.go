@@ -18,7 +18,8 @@ import (
 //	clocks, dead, marks    damage_wiped.go    the partition is a wiped store; peers fill it again
 //	log                    a gap, until every owner is known to hold the events
 //	remembered             a retry of it is refused as unknown until its window is closed
-//	deferred               the index is built again from the rows
+//	deferred, expiring     the index is built again from the rows
+//	summaries              the set is summed up again
 //	trees, staged          whoever reads them begins anew
 
 // DamageStats counts damaged records, each once.
@@ -67,6 +68,7 @@ func (p *Partition) keep(r record) (fresh bool) {
 	case partRows:
 		if p.wounds, fresh = insertRecord(p.wounds, r); fresh {
 			p.sums.forget() // events leave the row alone from here on
+			p.walk = nil
 		}
 	case partLog:
 		p.torn, fresh = insertRecord(p.torn, r)
@@ -192,8 +194,10 @@ func (s *Shard) notice(met int, r record) {
 		s.wound(r)
 	case partClocks, partDead, partMarks:
 		s.mendHead(met, r)
-	case partDeferred:
+	case partDeferred, partExpiring:
 		s.mendIndex(r)
+	case partSummaries:
+		s.dropSummary(r)
 	case partRemembered:
 		if fresh {
 			d.lost = append(d.lost, lostOperation{r, s.now.Mono})

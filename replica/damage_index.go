@@ -4,8 +4,10 @@ import (
 	"github.com/cartwheel-db/cartwheel/crdt"
 )
 
-// mendIndex builds the index of deferred dots again from the rows: an entry that
-// cannot be read may hide a row whose deferred dots have arrived.
+// mendIndex builds the index of deferred dots or of expiries again from the rows: an
+// entry that cannot be read may hide a row whose deferred dots have arrived, or
+// one that has expired. Readers do not ask the latter, so until then such a member
+// stays hidden and is merely not removed.
 func (s *Shard) mendIndex(r record) {
 	d := &s.shardDamage
 	var fresh bool
@@ -34,16 +36,16 @@ func (s *Shard) fillIndex(c *commit, r record, from []byte) error {
 	if err != nil {
 		return err
 	}
-	type deferring struct {
+	type filed struct {
 		a   crdt.Address
 		row crdt.Row
 	}
-	var rows []deferring
+	var rows []filed
 	var next []byte
 	seen := 0
 	err = p.sparing(c.tx.AllRows(p.ID, from, func(a crdt.Address, row crdt.Row) bool {
-		if len(row.Deferred) > 0 {
-			rows = append(rows, deferring{a, row})
+		if r.part == partDeferred && len(row.Deferred) > 0 || r.part == partExpiring && row.Timed() {
+			rows = append(rows, filed{a, row})
 		}
 		if seen++; seen == indexSlice {
 			next = append(a.AppendBinary(nil), 0)
@@ -74,4 +76,17 @@ func (s *Shard) fillIndex(c *commit, r record, from []byte) error {
 		}
 	})
 	return nil
+}
+
+// dropSummary removes a damaged summary. The set is summed up again when it grows or
+// somebody wants its size.
+func (s *Shard) dropSummary(r record) {
+	s.enqueue(0, func(c *commit) error {
+		c.then = append(c.then, func(err error) {
+			if err == nil {
+				s.mended(r)
+			}
+		})
+		return c.tx.Purge(r.part, r.partition, []byte(r.key))
+	})
 }

@@ -16,6 +16,8 @@ const (
 	partRows       = "rows"
 	partDead       = "dead"
 	partDeferred   = "deferred"
+	partExpiring   = "expiring"
+	partSummaries  = "summaries"
 	partLog        = "log"
 	partRemembered = "remembered"
 	partMarks      = "marks"

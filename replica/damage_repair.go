@@ -403,6 +403,9 @@ func (p *Partition) regrown(tx Tx, c piece, gone []record, rows []AddressedRow) 
 		}
 	}
 	p.sums.forget() // nobody knows what the damaged rows were summed up as
+	if err := p.forgetSummaries(tx); err != nil {
+		return err
+	}
 	return p.outdateTree(tx)
 }
 

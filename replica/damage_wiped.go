@@ -88,7 +88,7 @@ func (c *commit) beginAnew(id int) error {
 		}
 	}
 	d.known = slices.DeleteFunc(d.known, func(r record) bool { return r.partition == id })
-	p := newPart(&Partition{ID: id, dead: map[crdt.Key]dvv.Clock{}}, s.cfg.NewActor())
+	p := s.newPart(&Partition{ID: id, dead: map[crdt.Key]dvv.Clock{}}, s.cfg.NewActor())
 	p.since = s.now.Mono
 	s.parts[id] = p
 	c.then = append(c.then, func(err error) {

@@ -196,6 +196,18 @@ func (v damagedView) Summary(p int, k crdt.Key) (replica.Summary, bool, error) {
 	return v.View.Summary(p, k)
 }
 
+func (v damagedView) AllSummaries(p int, fn func(crdt.Key, replica.Summary) bool) error {
+	var met error
+	err := v.View.AllSummaries(p, func(k crdt.Key, s replica.Summary) bool {
+		if d := v.d.find("summaries", p, k.AppendPrefix(nil)); d != nil {
+			met = d
+			return true
+		}
+		return fn(k, s)
+	})
+	return errors.Join(err, met)
+}
+
 func (v damagedView) Partitions() (out []int, err error) {
 	all, err := v.View.Partitions()
 	for _, p := range all {
@@ -312,6 +324,9 @@ func (t damagedTx) Expiring(p int, until int64, fn func(int64, crdt.Address) boo
 }
 func (t damagedTx) Summary(p int, k crdt.Key) (replica.Summary, bool, error) {
 	return t.damagedView.Summary(p, k)
+}
+func (t damagedTx) AllSummaries(p int, fn func(crdt.Key, replica.Summary) bool) error {
+	return t.damagedView.AllSummaries(p, fn)
 }
 func (t damagedTx) Group(p int, dot dvv.Dot) (crdt.Group, bool, error) {
 	return t.damagedView.Group(p, dot)

@@ -132,6 +132,6 @@ func (s *Shard) fillDrop(c *commit, partition int) error {
 	// What follows in this very transaction begins a new store. It mints under a
 	// new actor: the running totals of the old one are gone from this node, and an
 	// actor's totals must never restart.
-	s.parts[partition] = newPart(&Partition{ID: partition, dead: map[crdt.Key]dvv.Clock{}}, s.cfg.NewActor())
+	s.parts[partition] = s.newPart(&Partition{ID: partition, dead: map[crdt.Key]dvv.Clock{}}, s.cfg.NewActor())
 	return nil
 }

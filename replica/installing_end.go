@@ -80,7 +80,7 @@ func (s *Shard) loseStage(c *commit, in *install) error {
 	c.drops = append(c.drops, in.partition)
 	s.Stats.StagesLost++
 	s.Stats.Add(p.Counts)
-	s.parts[in.partition] = newPart(&Partition{ID: in.partition, dead: map[crdt.Key]dvv.Clock{}}, s.cfg.NewActor())
+	s.parts[in.partition] = s.newPart(&Partition{ID: in.partition, dead: map[crdt.Key]dvv.Clock{}}, s.cfg.NewActor())
 	c.then = append(c.then, func(error) { s.endInstall(in) })
 	return nil
 }

@@ -27,6 +27,7 @@ type Partition struct {
 
 	partTree
 	partDamage
+	partSets
 
 	// While a snapshot is staged, events of the cut that were not seen yet are held.
 	awaited   dvv.Clock
@@ -103,9 +104,16 @@ func Load(v View, id int) (*Partition, error) {
 // caller must not change it.
 func (p *Partition) Clock() dvv.Clock { return p.clock }
 
-// Save writes the clock if the transaction changed it. It is called once, after
-// the last step of a transaction.
+// Save writes the clock if the transaction changed it, and the summaries of sets.
+// It is called once, after the last step of a transaction.
 func (p *Partition) Save(tx Tx) error {
+	if err := p.saveClock(tx); err != nil {
+		return err
+	}
+	return p.saveSummaries(tx)
+}
+
+func (p *Partition) saveClock(tx Tx) error {
 	if p.fresh.IsEmpty() {
 		return nil
 	}

@@ -105,7 +105,7 @@ type Answer struct {
 	Dead  dvv.Clock
 	Type  crdt.Type // of the key
 	Rows  []Found   // sorted by field
-	More  bool    // the span goes on behind the last row
+	More  bool      // the span goes on behind the last row
 
 	// Of a query that counts, and only if Counted: how many members there are, and the
 	// sum over the set's rows under the cluster's key. See [Summary].
@@ -127,6 +127,9 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 	if q.Span != nil {
 		err = a.span(v, p, q)
 		return a, err
+	}
+	if q.Count != 0 && len(q.Fields) == 0 {
+		return a, nil // how many there are is for [Answer.countMembers]
 	}
 	fields, size := slices.Compact(slices.Sorted(slices.Values(q.Fields))), 0
 	if q.Key.Type == crdt.Map {
@@ -196,14 +199,10 @@ func (a *Answer) paths(v View, p int, q Query, fields []string) error {
 
 func (a *Answer) span(v View, p int, q Query) error {
 	limit := min(max(q.Span.Limit, 1), MaxPage)
-	from := q.Span.Prefix
-	if after := q.Span.After; after != "" && after+afterField > from {
-		from = after + afterField
-	}
 	size := 0
-	return v.Rows(p, q.Key, from, func(field string, r crdt.Row) bool {
-		if len(field) < len(q.Span.Prefix) || field[:len(q.Span.Prefix)] != q.Span.Prefix {
-			return false
+	return v.Rows(p, q.Key, q.Span.first(), func(field string, r crdt.Row) bool {
+		if !q.Span.holds(field) {
+			return false // nor any that follows
 		}
 		if len(a.Rows) == limit || size > pageBytes {
 			a.More = true
@@ -213,6 +212,20 @@ func (a *Answer) span(v View, p int, q Query) error {
 		a.Rows = append(a.Rows, Found{field, r})
 		return true
 	})
+}
+
+// first is the least field that a span may hold.
+func (s *Span) first() string {
+	first := max(s.Prefix, s.From)
+	if s.After != "" {
+		first = max(first, s.After+afterField)
+	}
+	return first
+}
+
+// holds tells whether a field that is no less than the first lies in the span.
+func (s *Span) holds(field string) bool {
+	return strings.HasPrefix(field, s.Prefix) && (s.Until == "" || field < s.Until)
 }
 
 // rowBytes estimates what a row takes in a message.
@@ -234,6 +247,10 @@ type Merged struct {
 	// from all answers. Empty when the span is complete.
 	Last string
 	More bool
+	// Of a query that counts: how many members there are, Counted only when all
+	// answers tell and have the same rows.
+	Count   uint64
+	Counted bool
 
 	answers []Answer
 }
@@ -264,6 +281,7 @@ func Merge(answers []Answer) Merged {
 			m.Rows = append(m.Rows, Found{f, row})
 		}
 	}
+	m.Count, m.Counted = counted(answers)
 	return m
 }
 

@@ -58,6 +58,7 @@ type Shard struct {
 	shardCuts
 	shardInstalls
 	shardDamage
+	shardSummaries
 
 	out   []any
 	Stats Stats
@@ -69,6 +70,7 @@ type Stats struct {
 	TreeStats
 	SnapshotStats
 	DamageStats
+	SummaryStats
 	Minted       uint64 // groups
 	Shipped      uint64 // groups sent to other nodes
 	Commits      uint64
@@ -100,6 +102,8 @@ type Stats struct {
 	SameRows     uint64 // answers without rows, because they hash to what was sent along
 	TooStale     uint64 // reads refused because no replica was fresh enough
 	SessionUnmet uint64 // reads refused because no state covered their session
+	Expired      uint64 // rows of which something was removed here because its time was over
+	ExpiryWaits  uint64 // times that a partition was looked at where something is to be removed on which R owners do not agree yet
 }
 
 // part is what a shard keeps of one partition beside its replica.
@@ -114,6 +118,8 @@ type part struct {
 
 	covered map[ring.NodeID]dvv.Clock // handoff: durable clocks of owners, under this ring
 	nudged  map[ring.NodeID]int64
+
+	expiring bool // what expired waits to be removed
 
 	partDepth
 	partInstall
@@ -177,6 +183,7 @@ func New(cfg Config, actor dvv.Actor, r *ring.Ring, now Now) (*Shard, error) {
 	s.turnRing(r)
 	s.after(0, s.soundRound)
 	s.after(s.cfg.TrimEvery, s.trimRound)
+	s.after(s.cfg.ExpireEvery, s.expireRound)
 	s.startTrees()
 	s.startInstalls()
 	s.startDamage()
@@ -194,7 +201,7 @@ func (s *Shard) part(v View, id int) (*part, error) {
 		return nil, headless(id, err)
 	}
 	s.loadTree(v, replica)
-	p := newPart(replica, s.actor)
+	p := s.newPart(replica, s.actor)
 	p.since = s.now.Mono
 	if p.marked, _, err = v.Mark(id); err != nil {
 		return nil, headless(id, err)
@@ -207,7 +214,8 @@ func (s *Shard) part(v View, id int) (*part, error) {
 	return p, nil
 }
 
-func newPart(p *Partition, actor dvv.Actor) *part {
+func (s *Shard) newPart(p *Partition, actor dvv.Actor) *part {
+	p.sums.key, p.few = s.cfg.TreeKey, s.cfg.FewRows
 	return &part{Partition: p, actor: actor, unsettled: map[crdt.Address][]crdt.Group{}, covered: map[ring.NodeID]dvv.Clock{}, nudged: map[ring.NodeID]int64{},
 		partDepth: partDepth{durable: p.Clock().Clone()}}
 }

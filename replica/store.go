@@ -36,6 +36,9 @@ type View interface {
 	// where none was put: the set has no rows, or nobody knows.
 	Summary(p int, k crdt.Key) (s Summary, found bool, err error)
 
+	// AllSummaries calls fn for each set of which a summary is kept, in order.
+	AllSummaries(p int, fn func(crdt.Key, Summary) bool) error
+
 	// Dead returns the dots deferred at a key by clears, empty when none.
 	Dead(p int, k crdt.Key) (dvv.Clock, error)
 	// AllDead calls fn for each key with deferred dots, in order.

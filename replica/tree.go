@@ -54,7 +54,18 @@ func (p *Partition) putRow(tx Tx, a crdt.Address, before, after crdt.Row) error 
 	if mutated(unsortedTreeBytes) {
 		after = inOrderOfArrival(before, after)
 	}
-	p.sums.step(a, before, after)
+	was, is, hashed := p.sums.step(a, before, after)
+	if a.Type == crdt.Set {
+		err := p.summarize(tx, a, before, after, func() (merkle.Sum, merkle.Sum) {
+			if !hashed {
+				was, is = p.sums.row(a, before), p.sums.row(a, after)
+			}
+			return was, is
+		})
+		if err != nil {
+			return fmt.Errorf("summarize %v: %w", a.Key, err)
+		}
+	}
 	return p.outdateTree(tx)
 }
 
@@ -82,18 +93,26 @@ func (p *Partition) wholeTree() *merkle.Tree {
 }
 
 // step takes the tree from a row before a change to the row after. What the walk
-// has yet to come to, it will meet as it is then.
-func (t *rowTree) step(a crdt.Address, before, after crdt.Row) {
+// has yet to come to, it will meet as it is then. The hashes are those of
+// the two, where the tree needed them.
+func (t *rowTree) step(a crdt.Address, before, after crdt.Row) (was, is merkle.Sum, hashed bool) {
 	t.changed = true
 	if t.tree == nil {
-		return
+		return was, is, false
 	}
 	t.scratch = a.AppendBinary(t.scratch[:0])
 	if t.whole || bytes.Compare(t.scratch, t.cursor) < 0 {
 		leaf, n := t.key.Leaf(t.scratch, t.tree.Leaves()), len(t.scratch)
-		was := t.sum(n, before)
-		t.tree.Apply(leaf, was, t.sum(n, after))
+		was, is, hashed = t.sum(n, before), t.sum(n, after), true
+		t.tree.Apply(leaf, was, is)
 	}
+	return was, is, hashed
+}
+
+// row hashes a row.
+func (t *rowTree) row(a crdt.Address, r crdt.Row) merkle.Sum {
+	t.scratch = a.AppendBinary(t.scratch[:0])
+	return t.sum(len(t.scratch), r)
 }
 
 // sum hashes a row whose address is the first n bytes of the scratch space.

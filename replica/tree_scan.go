@@ -25,6 +25,7 @@ type treeState struct {
 	scans []*leafScan
 	next  int  // the partition from which on one is looked for whose tree must grow
 	awake bool // a slice is on its way
+	turn  bool // a walk over a set had the last slice: trees are next
 
 	pairs  []*pair // of partitions and co-owners, in this order
 	under  uint64  // the ring they were made from
@@ -83,6 +84,12 @@ func (s *Shard) scanSlice() bool {
 		}
 		return true
 	}
+	if len(s.wanted) > 0 && !s.trees.turn {
+		s.trees.turn = true
+		s.summarySlice()
+		return true
+	}
+	s.trees.turn = false
 	at, _ := slices.BinarySearch(s.stored, s.trees.next)
 	for i := range s.stored {
 		id := s.stored[(at+i)%len(s.stored)]
@@ -99,7 +106,7 @@ func (s *Shard) scanSlice() bool {
 		}
 		return true
 	}
-	return false
+	return len(s.wanted) > 0
 }
 
 func (s *Shard) mustGrow(p *part) bool {

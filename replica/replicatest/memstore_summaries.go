@@ -30,9 +30,22 @@ func (v *MemView) Summary(p int, k crdt.Key) (s replica.Summary, found bool, err
 	if !found {
 		return s, false, nil
 	}
+	return memSummary(b), true, nil
+}
+
+func memSummary(b []byte) (s replica.Summary) {
 	s.Members, s.Rows = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 	copy(s.Sum[:], b[16:])
-	return s, true, nil
+	return s
+}
+
+// AllSummaries walks the sets of which a summary is kept.
+func (v *MemView) AllSummaries(p int, fn func(crdt.Key, replica.Summary) bool) error {
+	prefix := string(memPrefix(p))
+	return v.walk(v.state.summaries, prefix, prefix, func(key string, value []byte) (bool, error) {
+		k, _, err := crdt.DecodeKey([]byte(key[2:]))
+		return err == nil && fn(k, memSummary(value)), err
+	})
 }
 
 // PutSummary replaces what is kept of a set.

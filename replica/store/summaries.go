@@ -13,6 +13,9 @@ func (r *reader) Summary(p int, k crdt.Key) (s merkle.Summary, found bool, err e
 	}
 	defer r.failed(&err)
 	defer r.guard.leave(r.guard.enter(), r.s.path, summaries, &r.key, &err)
+	if k, _ := r.cursor(summaries).First(); k == nil {
+		return s, false, nil // every row of a set that changes asks
+	}
 	r.key = appendKey(r.key[:0], p, k)
 	raw, found, err := r.lookup(summaries, r.key)
 	if err != nil || !found {
@@ -20,6 +23,30 @@ func (r *reader) Summary(p int, k crdt.Key) (s merkle.Summary, found bool, err e
 	}
 	s, err = readSummary(r.key, raw)
 	return s, err == nil, err
+}
+
+// AllSummaries calls fn for each set of which a summary is kept, in order.
+func (r *reader) AllSummaries(p int, fn func(crdt.Key, merkle.Summary) bool) (err error) {
+	if err := r.check(p); err != nil {
+		return err
+	}
+	defer r.failed(&err)
+	defer r.guard.leave(r.guard.enter(), r.s.path, summaries, &r.key, &err)
+	prefix := appendPartition(nil, p)
+	return r.walk(summaries, prefix, prefix, func(key, value []byte) (bool, error) {
+		k, rest, err := crdt.DecodeKey(key[2:])
+		if err == nil && len(rest) > 0 {
+			err = errKey
+		}
+		if err != nil {
+			return false, malformed(summaries, key, err)
+		}
+		s, err := readSummary(key, value)
+		if err != nil {
+			return false, err
+		}
+		return r.call(func() bool { return fn(k, s) }), nil
+	})
 }
 
 func appendSummary(b []byte, s merkle.Summary) []byte {
