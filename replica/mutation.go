@@ -85,6 +85,9 @@ func (m *Mutation) Check() error {
 	if m.Verb >= verbEnd || !slices.Contains(verbTypes[m.Verb], m.Key.Type) {
 		return &MutationError{fmt.Sprintf("%v on a %v", m.Verb, m.Key.Type)}
 	}
+	if m.Expires < 0 || m.Expires != 0 && m.Verb != Add && m.Verb != Assign && m.Verb != Put {
+		return &MutationError{fmt.Sprintf("%v that expires at %d", m.Verb, m.Expires)}
+	}
 	if len(m.Value) > crdt.MaxValue {
 		return &MutationError{fmt.Sprintf("value of %d bytes, limit %d", len(m.Value), crdt.MaxValue)}
 	}

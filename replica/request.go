@@ -107,6 +107,12 @@ func (m *Mutation) Fingerprint() uint64 {
 	b = binary.BigEndian.AppendUint64(b, uint64(len(m.Value)))
 	_, _ = h.Write(b)
 	_, _ = h.Write(m.Value)
+	if m.Expires != 0 {
+		_, _ = h.Write(binary.BigEndian.AppendUint64(b[:0], uint64(m.Expires)))
+	}
+	if m.Verb == Delete {
+		return h.Sum64() // its changes are what its context shows
+	}
 	for _, c := range m.Changes {
 		b = binary.BigEndian.AppendUint64(b[:0], uint64(len(c.Member)))
 		b = append(b, c.Member...)
@@ -115,6 +121,9 @@ func (m *Mutation) Fingerprint() uint64 {
 		b = binary.BigEndian.AppendUint64(b, uint64(c.Expires))
 		if c.Remove {
 			b = append(b, 1)
+		}
+		if c.Delta != 0 {
+			b = binary.BigEndian.AppendUint64(b, uint64(c.Delta))
 		}
 		_, _ = h.Write(b)
 	}
@@ -130,7 +139,7 @@ func (q Query) String() string { return fmt.Sprintf("read %v", q.Key) }
 func (m *Mutation) bytes() int {
 	n := len(m.Value) + 64
 	for _, c := range m.Changes {
-		n += len(c.Member) + len(c.Note) + 32
+		n += len(c.Member) + len(c.Note) + len(c.Shown) + 32
 	}
 	return n
 }

@@ -154,7 +154,7 @@ func TestAKilobyteUnfoldsToLittle(t *testing.T) {
 		{"dots", replica.Acked{Batch: []replica.Receipt{{Dots: slices.Repeat([]dvv.Dot{dot(1, 1)}, 500)}}}},
 		{"empty rows", replica.Answered{Answer: replica.Answer{Type: crdt.Set, Rows: slices.Repeat([]replica.Found{{Field: "a"}}, 250)}}},
 		{"rows of a cut", replica.CutPage{Part: replica.CutRows, Rows: slices.Repeat([]replica.AddressedRow{{Address: crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "n"}.Row()}}, 90)}},
-		{"operations of a cut", replica.CutPage{Part: replica.CutOperations, Operations: make([]crdt.Remembered, 90)}},
+		{"operations of a cut", replica.CutPage{Part: replica.CutOperations, Operations: make([]crdt.Remembered, 110)}},
 		{"keys of a cut", replica.CutAsk{Part: replica.CutRows, Wanted: replica.Wanted{Keys: slices.Repeat([]crdt.Key{{Type: crdt.Blob, Bucket: "b", Name: "n"}}, 200)}}},
 		{"leaves", replica.RowPrints{Leaves: make([]int, 980)}},
 		{"rows of one byte", replica.RowsMend{Rows: slices.Repeat([]replica.AddressedRow{{Address: crdt.Key{Type: crdt.Blob, Bucket: "b", Name: "n"}.Row()}}, 90)}},

@@ -306,6 +306,28 @@ func TestAFailedAnswerLeavesItsRowsBehind(t *testing.T) {
 	}
 }
 
+func TestTheLongestAddressFitsIntoEachMessageThatBearsOne(t *testing.T) {
+	zeros := strings.Repeat("\x00", crdt.MaxFieldName)
+	a := crdt.Key{Type: crdt.Map, Bucket: strings.Repeat("b", crdt.MaxBucket), Name: strings.Repeat("k", crdt.MaxKey)}.At(
+		crdt.Path{Name: zeros, Kind: crdt.SetField, Member: strings.Repeat("m", crdt.MaxMember)})
+	place := a.AppendBinary(nil)
+	row := replica.AddressedRow{Address: a, Row: milkRow()}
+	for _, m := range []replica.Message{
+		replica.RowsMend{Rows: []replica.AddressedRow{row}},
+		replica.Fetch{From: place[:len(place)-1], Until: place},
+		replica.CutAsk{Part: replica.CutRows, After: append([]byte{0}, place...)},
+		replica.CutPage{Part: replica.CutRows, Rows: []replica.AddressedRow{row}},
+		replica.Asking{Query: replica.Query{Key: a.Key, Fields: []string{a.Field}, Span: &replica.Span{Prefix: a.Field, After: a.Field}}},
+		replica.Answered{Answer: replica.Answer{Type: crdt.Map, Rows: []replica.Found{{Field: a.Field, Row: milkRow()}}}},
+		replica.Forward{Mutation: replica.Mutation{Key: a.Key, Verb: replica.Edit, Changes: []replica.Change{{Member: a.Field}}}},
+		replica.Replicate{Batch: []replica.Shipment{{Groups: []crdt.Group{{Actor: 1, First: 1, Events: []crdt.Event{{Row: a, Payload: crdt.Member{}.Payload()}}}}}}},
+	} {
+		if got, err := Decode(Append(nil, m)); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("%T: %v", m, err)
+		}
+	}
+}
+
 // A query may name a member twice, and its answer then holds the row twice.
 func TestARowMayBeAnsweredTwice(t *testing.T) {
 	milk := replica.Found{Field: "milk", Row: milkRow()}

@@ -26,7 +26,7 @@ const (
 	minNodeBytes      = 1 + 18
 	minRowPrintBytes  = 1 + 18
 	minAddressedBytes = 2 + 7 + 2
-	maxAddressBytes   = 2 + crdt.MaxBucket + 2 + crdt.MaxKey + 1 + crdt.MaxMember
+	maxAddressBytes   = 2 + crdt.MaxBucket + 2 + crdt.MaxKey + 1 + crdt.MaxPath
 	maxTreeLevel      = 16
 )
 
