@@ -215,13 +215,19 @@ func (t *Tally) counted(d dvv.Dot) bool {
 // beyond what resets saw of it, less what was counted for one operation more
 // than once.
 func (t *Tally) Exact() Total {
-	var v Total
+	p, n := t.sums()
+	return p.Sub(n)
+}
+
+// sums returns what was added and what was taken away.
+func (t *Tally) sums() (p, n Total) {
 	for a, e := range t.newest {
 		if z := t.floor[a]; e.Seq > z.Seq {
-			v = v.Add(e.P.Sub(z.P)).Sub(e.N.Sub(z.N))
+			p, n = p.Add(e.P.Sub(z.P)), n.Add(e.N.Sub(z.N))
 		}
 	}
-	return v.Sub(t.repeated())
+	moreP, moreN := t.repeated()
+	return p.Sub(moreP), n.Sub(moreN)
 }
 
 // repeated is what operations with several dots add beyond their one delta: of
@@ -232,8 +238,7 @@ func (t *Tally) Exact() Total {
 // The dots of an operation are those that any of its voids names. Two replicas
 // may name different winners for one loser, and both matter: the smaller winner
 // may not have arrived here, while the other is counted already.
-func (t *Tally) repeated() Total {
-	var sum Total
+func (t *Tally) repeated() (p, n Total) {
 	for copies, dots := range t.copies() {
 		var counted, resets uint64
 		foreign := t.foreign(copies.op)
@@ -248,9 +253,13 @@ func (t *Tally) repeated() Total {
 		if resets == 0 && counted > 0 {
 			counted--
 		}
-		sum = sum.Add(TotalOf(copies.delta).Times(counted))
+		if more := TotalOf(copies.delta).Times(counted); copies.delta >= 0 {
+			p = p.Add(more)
+		} else {
+			n = n.Sub(more)
+		}
 	}
-	return sum
+	return p, n
 }
 
 // copied names an operation that was applied more than once. The delta is part
@@ -284,14 +293,12 @@ func (t *Tally) Forget(z Reset) {
 	}
 }
 
-// Present tells whether the counter holds anything that no reset saw, be it 0.
+// Present tells whether the counter holds anything that no reset saw, be it 0: what
+// was added and taken away again, but not an operation that counts no more because
+// another copy of it was reset.
 func (t *Tally) Present() bool {
-	for a, e := range t.newest {
-		if e.Seq > t.floor[a].Seq {
-			return true
-		}
-	}
-	return false
+	p, n := t.sums()
+	return p != Total{} || n != Total{}
 }
 
 // Increment returns the entry an actor puts to add delta for ever, the dots the entry

@@ -93,3 +93,24 @@ func TestAResetBesideAnIncrementIsReadAsItWasWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestACounterIsPresentWhileItHoldsWhatNobodyTookBack(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		row  []any
+		want bool
+	}{
+		{"nothing", nil, false},
+		{"5 and -5", []any{"a:2", entry(5, 5)}, true},
+		{"of two actors", []any{"a:1", entry(5, 0), "b:1", entry(0, 5)}, true},
+		{"all of it reset", []any{"a:2", entry(5, 5), "b:1", crdt.Reset{saw("a:2", 5, 5)}}, false},
+		{"an operation of which another copy was reset", []any{"a:1", entry(5, 0), "b:1", entry(5, 0), "b:2", void("b:1", "a:1", 1, 5), "c:1", crdt.Reset{saw("a:1", 5, 0)}}, false},
+		{"and one that takes away", []any{"b:1", entry(0, 5), "b:2", void("b:1", "a:1", 1, -5), "c:1", crdt.Reset{saw("a:1", 0, 5)}}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := tally(t, rowOf(t, c.row...)).Present(); got != c.want {
+				t.Errorf("present %t", got)
+			}
+		})
+	}
+}

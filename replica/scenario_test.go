@@ -18,7 +18,8 @@ import (
 // when they are first named:
 //
 //	A add x                 A coordinates a write (remove, batch -x +y, clear,
-//	                        inc 5, reset, assign v, put v, delete, unset)
+//	                        inc 5, reset, assign v, put v, delete, unset; of a
+//	                        map edit, see scenario_map_test.go)
 //	  ... with c            under the context c
 //	  ... reading A B       an observed kill looks at A and B, not at itself alone
 //	  ... as op             under an operation id: said again, it is a retry
@@ -73,17 +74,18 @@ type stage struct {
 	key      crdt.Key
 	actors   map[string]*actor
 	contexts map[string]dvv.Clock
+	resets   map[string][]replica.Change // of a context of a map: the removal of each counter that it shows
 	ops      map[string]crdt.Operation
 	lastID   dvv.Actor
 	now      int64
 	step     string
 }
 
-var keyOf = map[crdt.Type]crdt.Key{crdt.Set: cart, crdt.Counter: hits, crdt.Register: last, crdt.Blob: doc}
+var keyOf = map[crdt.Type]crdt.Key{crdt.Set: cart, crdt.Counter: hits, crdt.Register: last, crdt.Blob: doc, crdt.Map: basket}
 
 func play(t *testing.T, w way, sc scenario) *stage {
 	t.Helper()
-	s := &stage{t: t, way: w, key: keyOf[sc.kind], now: 1, actors: map[string]*actor{}, contexts: map[string]dvv.Clock{}, ops: map[string]crdt.Operation{}}
+	s := &stage{t: t, way: w, key: keyOf[sc.kind], now: 1, actors: map[string]*actor{}, contexts: map[string]dvv.Clock{}, resets: map[string][]replica.Change{}, ops: map[string]crdt.Operation{}}
 	for _, step := range strings.FieldsFunc(sc.steps, func(r rune) bool { return r == ';' || r == '\n' }) {
 		if s.step = strings.TrimSpace(step); s.step != "" {
 			s.do(strings.Fields(s.step))
@@ -176,6 +178,10 @@ func (s *stage) do(words []string) {
 		s.takeOver(words[2], words[0])
 	case words[1] == ":=" && words[2] == "ctx":
 		m := s.read(words[3:], s.whole())
+		if s.key.Type == crdt.Map {
+			s.contexts[words[0]], s.resets[words[0]] = s.shownOfMap(&m)
+			return
+		}
 		var dots dvv.Clock
 		for _, f := range m.Rows {
 			for _, d := range f.Row.Dots() {
@@ -200,7 +206,7 @@ func (s *stage) whole() replica.Query {
 	if s.key.Type == crdt.Set {
 		return replica.Query{Key: s.key, Span: &replica.Span{Limit: replica.MaxPage}}
 	}
-	return replica.Query{Key: s.key}
+	return replica.Query{Key: s.key, Every: s.key.Type == crdt.Map}
 }
 
 func (s *stage) read(names []string, q replica.Query) replica.Merged {
@@ -221,6 +227,8 @@ func (s *stage) show(words []string) {
 		var got []string
 		for _, f := range s.read([]string{name}, s.whole()).Rows {
 			switch s.key.Type {
+			case crdt.Map:
+				got = append(got, s.field(f)...)
 			case crdt.Set:
 				got = append(got, f.Field)
 			case crdt.Counter:

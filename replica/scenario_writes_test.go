@@ -15,6 +15,7 @@ import (
 func (s *stage) mutation(words []string) (m *replica.Mutation, reading []string) {
 	m = &replica.Mutation{Key: s.key}
 	var rest []string
+	var shown []replica.Change
 	var until int64
 	for i := 1; i < len(words); i++ {
 		switch words[i] {
@@ -24,7 +25,7 @@ func (s *stage) mutation(words []string) (m *replica.Mutation, reading []string)
 			if !ok {
 				s.fail("no context %q", words[i])
 			}
-			m.Context = &dots
+			m.Context, shown = &dots, s.resets[words[i]]
 		case "as":
 			i++
 			if _, ok := s.ops[words[i]]; !ok {
@@ -53,8 +54,13 @@ func (s *stage) mutation(words []string) (m *replica.Mutation, reading []string)
 			}
 			m.Changes = append(m.Changes, c)
 		}
+	case "edit":
+		m.Verb = replica.Edit
+		for _, w := range rest {
+			m.Changes = append(m.Changes, s.change(w, shown, until))
+		}
 	case "clear", "delete", "unset":
-		m.Verb = replica.Delete
+		m.Verb, m.Changes = replica.Delete, shown
 	case "inc":
 		m.Verb, m.Delta = replica.Add, s.number(rest[0])
 	case "reset":
@@ -100,7 +106,7 @@ func (s *stage) write(a *actor, m *replica.Mutation, reading []string) {
 	}
 	s.commit(a, func(tx replica.Tx) {
 		stamp := crdt.StampAt(s.now)
-		g, err := a.p.Mint(tx, m, seen, dvv.Dot{Actor: a.id, Seq: a.seq + 1}, stamp, stamp+crdt.StampAt(60_000), 0)
+		g, err := a.p.Mint(tx, m, seen, dvv.Dot{Actor: a.id, Seq: a.seq + 1}, stamp, stamp+crdt.StampAt(60_000), s.now)
 		s.must(err)
 		if len(g.Events) > 0 {
 			a.seq += uint64(len(g.Events))

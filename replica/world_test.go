@@ -26,6 +26,7 @@ var (
 	doc     = crdt.Key{Type: crdt.Blob, Bucket: "docs", Name: "d"}
 	last    = crdt.Key{Type: crdt.Register, Bucket: "last", Name: "l"}
 	hits    = crdt.Key{Type: crdt.Counter, Bucket: "hits", Name: "h"}
+	basket  = crdt.Key{Type: crdt.Map, Bucket: "carts", Name: "42"}
 	members = map[crdt.Key][]string{cart: {"x", "y", "z"}, wishes: {"x", "w"}}
 )
 
