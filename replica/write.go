@@ -132,6 +132,9 @@ func (s *Shard) fillWrite(c *commit, w *write, seen *Merged) error {
 	w.result.Wrote = true
 	w.result.Minted.AddRange(group.Actor, group.First, group.Dot(len(group.Events)-1).Seq)
 	for i := range group.Events {
+		if w.m.Verb == Edit && group.Events[i].Row.RowType() == crdt.Counter {
+			continue // a dot does not say which of the totals under it a client was shown
+		}
 		if group.Events[i].Payload != nil {
 			w.result.Context.Add(group.Dot(i))
 			continue
@@ -228,7 +231,7 @@ func (s *Shard) recall(c *commit, p *part, w *write, m crdt.Remembered) (crdt.Gr
 	for _, d := range m.Dots {
 		w.result.Minted.Add(d) // the first of each group, and groups come whole
 	}
-	if d := m.Dots[0]; len(m.Dots) == 1 && m.Events > 0 {
+	if d := m.Dots[0]; len(m.Dots) == 1 && m.Events > 0 && w.m.Verb != Edit {
 		w.result.Context.AddRange(d.Actor, d.Seq, d.Seq+uint64(m.Events)-1)
 	}
 	c.then = append(c.then, func(err error) { s.finish(w, s.storeFailure(w, err)) })

@@ -59,6 +59,7 @@ func refusalsOf(a *admission, writer *connect.ErrorWriter) map[string]refusal {
 	for _, file := range []protoreflect.FileDescriptor{
 		cartwheelv1.File_cartwheel_v1_set_proto, cartwheelv1.File_cartwheel_v1_counter_proto,
 		cartwheelv1.File_cartwheel_v1_register_proto, cartwheelv1.File_cartwheel_v1_blob_proto,
+		cartwheelv1.File_cartwheel_v1_map_proto,
 	} {
 		for i := range file.Services().Len() {
 			service := file.Services().Get(i)

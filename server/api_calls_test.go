@@ -50,7 +50,7 @@ func done[M any, P interface {
 	return P(res.Msg).GetInfo(), nil
 }
 
-// calls is every procedure of the four types.
+// calls is every procedure of the five types.
 var calls = []rpc{
 	{"set.add", true, true, func(ctx context.Context, c client, a target) (*v1.ReplyInfo, error) {
 		return done(c.set.Add(ctx, connect.NewRequest(&v1.SetServiceAddRequest{Bucket: a.bucket, Key: a.key, Options: a.write(), Context: a.context, Members: []*v1.Member{{Member: "milk"}}})))
@@ -100,6 +100,15 @@ var calls = []rpc{
 	{"blob.delete", true, true, func(ctx context.Context, c client, a target) (*v1.ReplyInfo, error) {
 		return done(c.blob.Delete(ctx, connect.NewRequest(&v1.BlobServiceDeleteRequest{Bucket: a.bucket, Key: a.key, Options: a.write(), Context: a.context})))
 	}},
+	{"map.update", true, true, func(ctx context.Context, c client, a target) (*v1.ReplyInfo, error) {
+		return done(c.maps.Update(ctx, connect.NewRequest(&v1.MapServiceUpdateRequest{Bucket: a.bucket, Key: a.key, Options: a.write(), Context: a.context, Changes: []*v1.MapChange{increment("apples", 3), assign("note", "v")}})))
+	}},
+	{"map.get", false, false, func(ctx context.Context, c client, a target) (*v1.ReplyInfo, error) {
+		return done(c.maps.Get(ctx, connect.NewRequest(&v1.MapServiceGetRequest{Bucket: a.bucket, Key: a.key, Options: a.read()})))
+	}},
+	{"map.delete", true, true, func(ctx context.Context, c client, a target) (*v1.ReplyInfo, error) {
+		return done(c.maps.Delete(ctx, connect.NewRequest(&v1.MapServiceDeleteRequest{Bucket: a.bucket, Key: a.key, Options: a.write(), Context: a.context})))
+	}},
 }
 
 func add(member string) *v1.SetChange {
@@ -115,7 +124,7 @@ func fill(t testing.TB, c client) {
 	t.Helper()
 	for _, r := range calls {
 		switch r.op {
-		case "set.add", "counter.add", "register.set", "blob.put":
+		case "set.add", "counter.add", "register.set", "blob.put", "map.update":
 			if _, err := r.call(t.Context(), c, target{bucket: "carts", key: "42"}); err != nil {
 				t.Fatal(err)
 			}

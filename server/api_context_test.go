@@ -30,8 +30,8 @@ func TestEveryReplySaysHowItWasMade(t *testing.T) {
 			if !r.mutation && info.GetReplicasAnswered() != 1 {
 				t.Errorf("a read that says %d replicas answered", info.GetReplicasAnswered())
 			}
-			// fill made the first four requests.
-			if seen := n.stampSeen(4 + i); uint64(seen) != last {
+			// fill made the first five requests.
+			if seen := n.stampSeen(5 + i); uint64(seen) != last {
 				t.Errorf("the node heard of stamp %d, the client sent %d", seen, last)
 			}
 			last = info.GetStamp()

@@ -130,7 +130,7 @@ func TestHealthFollowsTheStateOfTheNode(t *testing.T) {
 		{"a node that catches up serves", server.Recovering, "", 200, `"SERVING_STATUS_SERVING"`},
 		{"a starting node does not", server.Starting, "", 200, `"SERVING_STATUS_NOT_SERVING"`},
 		{"nor does one that drains", server.Draining, "cartwheel.v1.SetService", 200, `"SERVING_STATUS_NOT_SERVING"`},
-		{"an unknown service is not found", server.Ready, "cartwheel.v1.MapService", 404, `"not_found"`},
+		{"an unknown service is not found", server.Ready, "cartwheel.v1.HeapService", 404, `"not_found"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			n.mu.Lock()

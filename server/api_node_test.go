@@ -237,6 +237,7 @@ type client struct {
 	counter  cartwheelv1connect.CounterServiceClient
 	register cartwheelv1connect.RegisterServiceClient
 	blob     cartwheelv1connect.BlobServiceClient
+	maps     cartwheelv1connect.MapServiceClient
 	cluster  cartwheelv1connect.ClusterServiceClient
 }
 
@@ -266,6 +267,7 @@ func clientOf(h connect.HTTPClient, url string) client {
 		counter:  cartwheelv1connect.NewCounterServiceClient(h, url),
 		register: cartwheelv1connect.NewRegisterServiceClient(h, url),
 		blob:     cartwheelv1connect.NewBlobServiceClient(h, url),
+		maps:     cartwheelv1connect.NewMapServiceClient(h, url),
 		cluster:  cartwheelv1connect.NewClusterServiceClient(h, url),
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
+	"github.com/cartwheel-db/cartwheel/crdt/pack"
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
 	v1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
@@ -118,7 +119,7 @@ func TestEachBadInputGetsATypedErrorWithTheNumbersInItAndWritesNothing(t *testin
 		{"locate needs a type", "cluster.locate", func() error {
 			_, err := c.cluster.Locate(ctx, connect.NewRequest(&v1.ClusterServiceLocateRequest{Bucket: "carts", Key: "42"}))
 			return err
-		}, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 4, 0, 0, 0, false, "type"}},
+		}, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 5, 0, 0, 0, false, "type"}},
 		{"locate needs a key", "cluster.locate", func() error {
 			_, err := c.cluster.Locate(ctx, connect.NewRequest(&v1.ClusterServiceLocateRequest{Type: v1.DataType_DATA_TYPE_SET, Bucket: "carts"}))
 			return err
@@ -211,7 +212,7 @@ func TestATokenOpensForWhatItWasMadeForAndNothingElse(t *testing.T) {
 	c := serve(t, n)
 	fill(t, c)
 	stranger := must(dvv.NewSealer([]byte("another cluster's secret")))
-	types := map[string]crdt.Type{"set": crdt.Set, "register": crdt.Register, "blob": crdt.Blob}
+	types := map[string]crdt.Type{"set": crdt.Set, "register": crdt.Register, "blob": crdt.Blob, "map": crdt.Map}
 	for _, r := range calls {
 		if !r.context {
 			continue
@@ -219,7 +220,11 @@ func TestATokenOpensForWhatItWasMadeForAndNothingElse(t *testing.T) {
 		service, _, _ := strings.Cut(r.op, ".")
 		scope := dvv.Scope{Purpose: dvv.PurposeContext, Type: uint8(types[service]), Bucket: "carts", Key: "42"}
 		dots := dvv.ClockOf(dvv.Dot{Actor: localActor, Seq: 1})
-		good := must(n.sealer.SealContext(scope, dots))
+		payload := dots.AppendBinary(nil)
+		if service == "map" {
+			scope.Purpose, payload = "map context", pack.AppendArray(pack.AppendBytes(nil, payload), 0)
+		}
+		good := must(n.sealer.Seal(scope, payload))
 		other, elsewhere, cursor := scope, scope, scope
 		other.Type, elsewhere.Key, cursor.Purpose = uint8(crdt.Counter), "43", dvv.PurposeCursor
 		changed := good[:12] + strings.Map(func(r rune) rune {
@@ -233,10 +238,10 @@ func TestATokenOpensForWhatItWasMadeForAndNothingElse(t *testing.T) {
 			reason      v1.ErrorDetail_Reason
 			limit, got  uint64
 		}{
-			{"of another key", must(n.sealer.SealContext(elsewhere, dots)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
-			{"of another type", must(n.sealer.SealContext(other, dots)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
+			{"of another key", must(n.sealer.Seal(elsewhere, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
+			{"of another type", must(n.sealer.Seal(other, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
 			{"that is a cursor", must(n.sealer.Seal(cursor, []byte("\x00milk"))), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
-			{"of another cluster", must(stranger.SealContext(scope, dots)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
+			{"of another cluster", must(stranger.Seal(scope, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
 			{"that was changed", changed, v1.ErrorDetail_REASON_CONTEXT_FORGED, 0, 0},
 			{"that was cut", good[:len(good)-4], v1.ErrorDetail_REASON_CONTEXT_FORGED, 0, 0},
 			{"that was cut to a stump", good[:8], v1.ErrorDetail_REASON_CONTEXT_MALFORMED, 21, 6},

@@ -13,7 +13,7 @@ import (
 	"github.com/cartwheel-db/cartwheel/server"
 )
 
-var typesByService = map[string]crdt.Type{"set": crdt.Set, "counter": crdt.Counter, "register": crdt.Register, "blob": crdt.Blob}
+var typesByService = map[string]crdt.Type{"set": crdt.Set, "counter": crdt.Counter, "register": crdt.Register, "blob": crdt.Blob, "map": crdt.Map}
 
 func sessionScope(op, key string) dvv.Scope {
 	service, _, _ := strings.Cut(op, ".")
@@ -90,7 +90,7 @@ func TestASessionThatNoStateCoversIsRefusedAndNothingIsWritten(t *testing.T) {
 			before := n.clockOf(t, "carts", "42")
 			info, err := r.call(t.Context(), c, target{bucket: "carts", key: "42", session: session})
 			switch r.op {
-			case "set.add", "set.update", "counter.add", "register.set", "blob.put": // which read nothing first
+			case "set.add", "set.update", "counter.add", "register.set", "blob.put", "map.update": // which read nothing first
 				if got := must(n.sealer.OpenContext(sessionScope(r.op, "42"), info.GetSession())); err != nil || !got.Covers(unheard) || got.Equal(unheard) {
 					t.Errorf("the session is %v, %v", got, err)
 				}

@@ -85,35 +85,38 @@ func (c *call) read(ctx context.Context, o *cartwheelv1.ReadOptions, q replica.Q
 
 // mutate carries out a mutation of the key under the context the client gave,
 // and returns the context for the reply.
-func (c *call) mutate(ctx context.Context, o *cartwheelv1.WriteOptions, given string, m replica.Mutation) (replica.Result, string, *problem) {
-	fail := func(p *problem) (replica.Result, string, *problem) { return replica.Result{}, "", p }
-	w, p := c.replicas("w", o.GetW())
-	if p != nil {
-		return fail(p)
-	}
+func (c *call) mutate(ctx context.Context, o *cartwheelv1.WriteOptions, given string, m replica.Mutation) (res replica.Result, token string, p *problem) {
 	if m.Context, p = c.open(given); p != nil {
-		return fail(p)
+		return replica.Result{}, "", p
 	}
-	if m.Op, p = c.operation(o); p != nil {
-		return fail(p)
-	}
-	if p = c.begin(o.GetSession()); p != nil {
-		return fail(p)
-	}
-	m.Key, m.Session = c.key, c.covered()
 	var shown *dvv.Clock
 	if m.Context != nil {
 		kept := m.Context.Clone() // the mutation belongs to the shard from here on
 		shown = &kept
 	}
-	res, p := c.do(ctx, replica.Request{Mutation: &m, W: w}, o.GetStamp())
+	if res, p = c.carryOut(ctx, o, m); p != nil {
+		return replica.Result{}, "", p
+	}
+	token, p = c.covering(res.Context, shown)
+	return res, token, p
+}
+
+// carryOut carries out a mutation of the key whose context is opened.
+func (c *call) carryOut(ctx context.Context, o *cartwheelv1.WriteOptions, m replica.Mutation) (res replica.Result, p *problem) {
+	w, p := c.replicas("w", o.GetW())
 	if p != nil {
-		return fail(p)
+		return res, p
+	}
+	if m.Op, p = c.operation(o); p != nil {
+		return res, p
+	}
+	if p = c.begin(o.GetSession()); p != nil {
+		return res, p
+	}
+	m.Key, m.Session = c.key, c.covered()
+	if res, p = c.do(ctx, replica.Request{Mutation: &m, W: w}, o.GetStamp()); p != nil {
+		return res, p
 	}
 	c.info.ReplicasAnswered = uint32(res.Answers)
-	if p := c.cover(res.Minted); p != nil {
-		return fail(p)
-	}
-	token, p := c.covering(res.Context, shown)
-	return res, token, p
+	return res, c.cover(res.Minted)
 }

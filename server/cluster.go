@@ -145,6 +145,7 @@ var dataTypes = map[cartwheelv1.DataType]crdt.Type{
 	cartwheelv1.DataType_DATA_TYPE_COUNTER:  crdt.Counter,
 	cartwheelv1.DataType_DATA_TYPE_REGISTER: crdt.Register,
 	cartwheelv1.DataType_DATA_TYPE_BLOB:     crdt.Blob,
+	cartwheelv1.DataType_DATA_TYPE_MAP:      crdt.Map,
 }
 
 func (s clusterService) Locate(_ context.Context, req *connect.Request[cartwheelv1.ClusterServiceLocateRequest]) (*connect.Response[cartwheelv1.ClusterServiceLocateResponse], error) {
@@ -152,7 +153,7 @@ func (s clusterService) Locate(_ context.Context, req *connect.Request[cartwheel
 	t, known := dataTypes[m.GetType()]
 	if !known {
 		unknown := &call{api: s.api, op: "cluster.locate", key: crdt.Key{Bucket: m.GetBucket(), Name: m.GetKey()}}
-		return nil, unknown.error(invalidOption(uint64(crdt.Blob), uint64(m.GetType()), "type is %v: neither set, counter, register nor blob", m.GetType()))
+		return nil, unknown.error(invalidOption(uint64(crdt.Map), uint64(m.GetType()), "type is %v: neither set, counter, register, blob nor map", m.GetType()))
 	}
 	if _, err := s.call("cluster.locate", t, m.GetBucket(), m.GetKey()); err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ var services = []string{
 	cartwheelv1connect.CounterServiceName,
 	cartwheelv1connect.RegisterServiceName,
 	cartwheelv1connect.BlobServiceName,
+	cartwheelv1connect.MapServiceName,
 	cartwheelv1connect.ClusterServiceName,
 	cartwheelv1connect.MembershipServiceName,
 }
@@ -50,6 +51,7 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 	mux.Handle(cartwheelv1connect.NewCounterServiceHandler(counterService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewRegisterServiceHandler(registerService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewBlobServiceHandler(blobService{a}, options...))
+	mux.Handle(cartwheelv1connect.NewMapServiceHandler(mapService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewClusterServiceHandler(clusterService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewMembershipServiceHandler(membershipService{a}, options...))
 	mux.Handle(grpchealth.NewHandler(health{b}, bounds...))
@@ -122,7 +124,7 @@ func (a *api) welcome(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = io.WriteString(w, fmt.Sprintf(`This is node %s of a Cartwheel cluster: replicated sets, counters, registers and blobs.
+	_, _ = io.WriteString(w, fmt.Sprintf(`This is node %s of a Cartwheel cluster: replicated sets, counters, registers, blobs and maps.
 
 Try
 

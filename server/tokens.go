@@ -81,7 +81,7 @@ func (c *call) openCursor(token, prefix string) (after string, p *problem) {
 		} else if after = string(payload[n:]); size != uint64(len(prefix)) || !strings.HasPrefix(after, prefix) {
 			err = errors.New("it belongs to a listing under another prefix")
 		} else {
-			err = crdt.CheckMember(after)
+			err = c.checkAfter(after)
 		}
 	}
 	if err != nil {
@@ -89,4 +89,13 @@ func (c *call) openCursor(token, prefix string) (after string, p *problem) {
 		p.reason, p.text = cartwheelv1.ErrorDetail_REASON_CURSOR_INVALID, "cursor: "+err.Error()
 	}
 	return after, p
+}
+
+// checkAfter checks what a listing of the key may have gone past.
+func (c *call) checkAfter(after string) error {
+	if c.key.Type == crdt.Map {
+		_, err := crdt.DecodePath(after)
+		return err
+	}
+	return crdt.CheckMember(after)
 }
