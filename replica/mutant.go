@@ -25,6 +25,8 @@ const (
 	countRetryTwice             // a second application of an operation is not voided
 	staleFromAnswer             // staleness counts from the answer of a sounding, not from its question
 	forgetOperationEarly        // an operation is forgotten when its window closes, whoever may still retry it
+	expireRenewed               // what was renewed since it was found expired is removed with the rest of its row
+	expireUnagreed              // what expired is removed by an owner that does not know what the others hold
 	mutants
 )
 
@@ -34,6 +36,7 @@ var mutantNames = [mutants]string{
 	sourceRowsOnly: "only the source's rows joined", dropDeferral: "deferral dropped", trimTooEarly: "trim too early",
 	unsortedTreeBytes: "unsorted tree bytes", skipBarrier: "barrier skipped", countRetryTwice: "retry counted twice",
 	staleFromAnswer: "staleness from the wrong side", forgetOperationEarly: "operation forgotten early",
+	expireRenewed: "a renewal expires with the rest", expireUnagreed: "removed before R owners agree",
 }
 
 func (m mutant) String() string { return mutantNames[m] }

@@ -39,6 +39,8 @@ var shardCounts = []struct{ field, name, help string }{
 	{"SameRows", "answers_same_rows", "answers without rows, because they hash to what was sent along"},
 	{"TooStale", "reads_too_stale", "reads refused because no replica was fresh enough"},
 	{"SessionUnmet", "reads_session_unmet", "reads refused because no state covered their session"},
+	{"Expired", "rows_expired", "rows of which something was removed because its time was over"},
+	{"ExpiryWaits", "expiry_waits", "times that a partition was looked at where something expired and R owners do not agree yet"},
 	{"Nudges", "nudges", "replicas that a read found behind"},
 	{"Exchanges", "exchanges", "clocks found different"},
 	{"Fallbacks", "fallbacks", "groups sent to a fallback"},
