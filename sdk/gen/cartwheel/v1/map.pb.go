@@ -96,7 +96,7 @@ type MapChange struct {
 	//	*MapChange_Remove
 	Change isMapChange_Change `protobuf_oneof:"change"`
 	// Unix milliseconds of the server's clock after which what this change writes
-	// is no longer shown; 0 is that of the options.
+	// is no longer shown; 0 is that of the options. INVALID_OPTION with a removal.
 	ExpiresAtMs   uint64 `protobuf:"varint,8,opt,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -264,7 +264,8 @@ type MapServiceUpdateRequest struct {
 	Changes []*MapChange           `protobuf:"bytes,3,rep,name=changes,proto3" json:"changes,omitempty"`
 	Options *WriteOptions          `protobuf:"bytes,4,opt,name=options,proto3" json:"options,omitempty"`
 	// Removals take away exactly what this context showed; empty: what a read at R
-	// shows now. What is written replaces it too.
+	// shows now. What is written replaces it too. The contexts of several pages,
+	// joined by ".", are one: at most 32.
 	Context       string `protobuf:"bytes,5,opt,name=context,proto3" json:"context,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -449,7 +450,8 @@ type MapServiceGetRequest struct {
 	Bucket  string                 `protobuf:"bytes,1,opt,name=bucket,proto3" json:"bucket,omitempty"`
 	Key     string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Options *ReadOptions           `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
-	// The fields wanted, at most 1,000; none for all of the map, by the page.
+	// The fields wanted, at most 1,000, all in one reply of at most 4,096 rows; none
+	// for all of the map, by the page. With a prefix, cursor or limit INVALID_OPTION.
 	Fields []*MapFieldName `protobuf:"bytes,4,rep,name=fields,proto3" json:"fields,omitempty"`
 	// Of all of the map: only fields whose names begin with this.
 	Prefix string `protobuf:"bytes,5,opt,name=prefix,proto3" json:"prefix,omitempty"`
@@ -728,7 +730,7 @@ type MapServiceDeleteRequest struct {
 	Key     string                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	Options *WriteOptions          `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
 	// Delete exactly what this context showed; empty deletes what a read at R
-	// shows now.
+	// shows now. Several as for Update.
 	Context       string `protobuf:"bytes,4,opt,name=context,proto3" json:"context,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

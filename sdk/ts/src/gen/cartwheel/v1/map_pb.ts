@@ -85,7 +85,7 @@ export type MapChange = Message<"cartwheel.v1.MapChange"> & {
 
   /**
    * Unix milliseconds of the server's clock after which what this change writes
-   * is no longer shown; 0 is that of the options.
+   * is no longer shown; 0 is that of the options. INVALID_OPTION with a removal.
    *
    * @generated from field: uint64 expires_at_ms = 8;
    */
@@ -129,7 +129,8 @@ export type MapServiceUpdateRequest = Message<"cartwheel.v1.MapServiceUpdateRequ
 
   /**
    * Removals take away exactly what this context showed; empty: what a read at R
-   * shows now. What is written replaces it too.
+   * shows now. What is written replaces it too. The contexts of several pages,
+   * joined by ".", are one: at most 32.
    *
    * @generated from field: string context = 5;
    */
@@ -215,7 +216,8 @@ export type MapServiceGetRequest = Message<"cartwheel.v1.MapServiceGetRequest"> 
   options?: ReadOptions | undefined;
 
   /**
-   * The fields wanted, at most 1,000; none for all of the map, by the page.
+   * The fields wanted, at most 1,000, all in one reply of at most 4,096 rows; none
+   * for all of the map, by the page. With a prefix, cursor or limit INVALID_OPTION.
    *
    * @generated from field: repeated cartwheel.v1.MapFieldName fields = 4;
    */
@@ -380,7 +382,7 @@ export type MapServiceDeleteRequest = Message<"cartwheel.v1.MapServiceDeleteRequ
 
   /**
    * Delete exactly what this context showed; empty deletes what a read at R
-   * shows now.
+   * shows now. Several as for Update.
    *
    * @generated from field: string context = 4;
    */
