@@ -1,3 +1,5 @@
+import { Code, ConnectError } from "@connectrpc/connect";
+
 /** The longest a timer can wait, in milliseconds. */
 const longest = 2 ** 31 - 1;
 
@@ -12,12 +14,12 @@ export class Deadline {
   readonly #controller = new AbortController();
   readonly #timer: ReturnType<typeof setTimeout>;
   readonly #outer: AbortSignal | undefined;
-  readonly #abort = () => this.#end((this.#outer?.reason as unknown));
+  readonly #abort = () => this.#end(this.#outer?.reason);
 
   constructor(timeoutMs: number, outer?: AbortSignal) {
     this.at = performance.now() + timeoutMs;
     this.#outer = outer;
-    this.#timer = setTimeout(() => this.#end(new DOMException("the deadline is past", "TimeoutError")), Math.min(timeoutMs, longest));
+    this.#timer = setTimeout(() => this.#end(past()), Math.min(timeoutMs, longest));
     if (outer?.aborted === true) this.#abort();
     else outer?.addEventListener("abort", this.#abort, { once: true });
   }
@@ -58,11 +60,20 @@ export class Deadline {
     this.#outer?.removeEventListener("abort", this.#abort);
   }
 
-  /** A signal of AbortSignal.timeout is a deadline too. */
   #end(reason: unknown): void {
     this.release();
     if (this.#ended !== undefined) return;
-    this.#ended = reason instanceof DOMException && reason.name === "TimeoutError" ? "past" : "canceled";
-    this.#controller.abort(reason);
+    this.#ended = isDeadline(reason) ? "past" : "canceled";
+    this.#controller.abort(this.#ended === "past" ? past() : reason);
   }
+}
+
+function past(): ConnectError {
+  return new ConnectError("the deadline is past", Code.DeadlineExceeded);
+}
+
+/** Tells a deadline, of another of these or of AbortSignal.timeout, from somebody's wish. */
+function isDeadline(reason: unknown): boolean {
+  if (reason instanceof ConnectError) return reason.code === Code.DeadlineExceeded;
+  return reason instanceof DOMException && reason.name === "TimeoutError";
 }

@@ -69,6 +69,7 @@ export class Session {
    */
   async begin(deadline: Deadline): Promise<Turn | undefined> {
     while (this.#underWay >= maxTokens) {
+      if (deadline.ended !== undefined) return undefined;
       await new Promise<void>((resolve) => {
         const go = () => {
           deadline.signal.removeEventListener("abort", go);
