@@ -137,6 +137,9 @@ func (v damagedView) walkRows(prefix, from []byte, fn func(entry) bool) error {
 }
 
 func (v damagedView) Row(p int, a crdt.Address) (row crdt.Row, err error) {
+	if len(v.d.records) == 0 {
+		return v.View.Row(p, a)
+	}
 	place, found := placeOf(p, a.AppendBinary(nil)), false
 	err = v.walkRows(place, place, func(e entry) bool {
 		if found = bytes.Equal(e.place, place); found {
@@ -151,6 +154,9 @@ func (v damagedView) Row(p int, a crdt.Address) (row crdt.Row, err error) {
 }
 
 func (v damagedView) Rows(p int, k crdt.Key, from string, fn func(string, crdt.Row) bool) error {
+	if len(v.d.records) == 0 {
+		return v.View.Rows(p, k, from, fn)
+	}
 	prefix := placeOf(p, k.AppendPrefix(nil))
 	if k.Type == crdt.Set {
 		prefix = placeOf(p, k.Row().AppendBinary(nil))
@@ -159,6 +165,9 @@ func (v damagedView) Rows(p int, k crdt.Key, from string, fn func(string, crdt.R
 }
 
 func (v damagedView) AllRows(p int, from []byte, fn func(crdt.Address, crdt.Row) bool) error {
+	if len(v.d.records) == 0 {
+		return v.View.AllRows(p, from, fn)
+	}
 	prefix := placeOf(p, nil)
 	return v.walkRows(prefix, placeOf(p, from), func(e entry) bool { return fn(e.address, e.row) })
 }

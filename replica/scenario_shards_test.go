@@ -47,7 +47,7 @@ func (w *trio) rounds(ms int64) {
 	for until := w.now + ms*milli; w.now < until; {
 		w.now += 100 * milli
 		for _, id := range w.first {
-			w.nodes[id].shard.Tick(w.clock())
+			w.nodes[id].shard.Tick(w.clockOf(w.nodes[id]))
 			w.nodes[id].take()
 		}
 		w.run(nil)
@@ -65,8 +65,8 @@ func (w *trio) setRing(r *ring.Ring) {
 func (w *trio) link(id ring.NodeID, up bool) {
 	for _, other := range w.first {
 		if other != id {
-			w.nodes[id].shard.SetLink(w.clock(), other, up)
-			w.nodes[other].shard.SetLink(w.clock(), id, up)
+			w.nodes[id].shard.SetLink(w.clockOf(w.nodes[id]), other, up)
+			w.nodes[other].shard.SetLink(w.clockOf(w.nodes[other]), id, up)
 			w.nodes[id].take()
 			w.nodes[other].take()
 		}

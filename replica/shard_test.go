@@ -34,6 +34,7 @@ type member struct {
 	reply []replica.Reply
 
 	damage damage // of its store
+	skew   int64  // milliseconds that its wall clock is ahead
 }
 
 func newTrio(t *testing.T, set func(*replica.Config)) *trio { return newTrioOwned(t, 3, set) }
@@ -97,6 +98,13 @@ func (w *trio) clock() replica.Now {
 	return replica.Now{Mono: 1 + w.now, Wall: 1_750_000_000_000 + w.now/milli}
 }
 
+// clockOf is the clock of a node.
+func (w *trio) clockOf(m *member) replica.Now {
+	now := w.clock()
+	now.Wall += m.skew
+	return now
+}
+
 // node is the i-th of the partition's walk: 0 coordinates while it is up.
 func (w *trio) node(i int) *member { return w.nodes[w.first[i]] }
 
@@ -115,13 +123,13 @@ func (m *member) take() {
 func (w *trio) pass(m *member, ms int64) {
 	for until := w.now + ms*milli; w.now < until; {
 		w.now = min(until, max(w.now+1, m.shard.NextTick()-1))
-		m.shard.Tick(w.clock())
+		m.shard.Tick(w.clockOf(m))
 		m.take()
 	}
 }
 
 func (w *trio) ask(m *member, r replica.Request) {
-	m.shard.Request(w.clock(), r)
+	m.shard.Request(w.clockOf(m), r)
 	m.take()
 }
 
@@ -148,7 +156,7 @@ func sent[M replica.Message](m *member, to ring.NodeID) (found []M) {
 
 func (w *trio) deliver(from, to *member, msgs ...replica.Message) {
 	for _, m := range msgs {
-		to.shard.Receive(w.clock(), from.id, m)
+		to.shard.Receive(w.clockOf(to), from.id, m)
 		to.take()
 	}
 }
@@ -159,7 +167,7 @@ func (w *trio) fill(m *member) *replicatest.MemTx {
 		w.t.Fatalf("%v has nothing to commit", m.id)
 	}
 	tx := m.store.Begin()
-	if err := m.shard.Fill(w.clock(), m.damage.in(tx)); err != nil {
+	if err := m.shard.Fill(w.clockOf(m), m.damage.in(tx)); err != nil {
 		w.t.Fatal(err)
 	}
 	m.take()
@@ -171,7 +179,7 @@ func (w *trio) commit(m *member) {
 	if err := w.fill(m).Commit(); err != nil {
 		w.t.Fatal(err)
 	}
-	m.shard.Committed(w.clock(), nil)
+	m.shard.Committed(w.clockOf(m), nil)
 	m.take()
 }
 
