@@ -325,12 +325,12 @@ type activeAnswer struct {
 }
 
 func newWhereCommand(s *session) *cobra.Command {
-	types := []string{string(cartwheel.TypeSet), string(cartwheel.TypeCounter), string(cartwheel.TypeRegister), string(cartwheel.TypeBlob)}
+	types := []string{string(cartwheel.TypeSet), string(cartwheel.TypeCounter), string(cartwheel.TypeRegister), string(cartwheel.TypeBlob), string(cartwheel.TypeMap)}
 	c := &cobra.Command{
 		Use:   "where TYPE KEY",
 		Short: "Tell where a value lives",
 		Long: `Tell which partition a value belongs to, who owns it, and whom the answering node
-would turn to now, stand-ins included. TYPE is set, counter, register or blob.`,
+would turn to now, stand-ins included. TYPE is set, counter, register, blob or map.`,
 		Example:   `  cartwheel where set carts/42`,
 		Args:      takes("TYPE KEY", 2, 2),
 		ValidArgs: types,

@@ -168,6 +168,7 @@ const (
 	TypeCounter  DataType = "counter"
 	TypeRegister DataType = "register"
 	TypeBlob     DataType = "blob"
+	TypeMap      DataType = "map"
 )
 
 // Location is where a key lives.

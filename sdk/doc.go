@@ -5,7 +5,7 @@
 //	err = cart.Add(ctx, "milk", "eggs")
 //	for member, err := range cart.Members(ctx) { ... }
 //
-// A handle (Set, Counter, Register, Blob) is an address with options: making
+// A handle (Set, Counter, Register, Blob, Map) is an address with options: making
 // one costs nothing and asks nobody. All of it may be used by many goroutines
 // at once.
 //

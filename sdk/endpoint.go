@@ -20,6 +20,7 @@ type endpoint struct {
 	counter  cartwheelv1connect.CounterServiceClient
 	register cartwheelv1connect.RegisterServiceClient
 	blob     cartwheelv1connect.BlobServiceClient
+	maps     cartwheelv1connect.MapServiceClient
 	cluster  cartwheelv1connect.ClusterServiceClient
 
 	membership cartwheelv1connect.MembershipServiceClient
@@ -56,6 +57,7 @@ func newEndpoints(addresses []string, cfg config) (*endpoints, error) {
 			counter:  cartwheelv1connect.NewCounterServiceClient(cfg.http, base, limit),
 			register: cartwheelv1connect.NewRegisterServiceClient(cfg.http, base, limit),
 			blob:     cartwheelv1connect.NewBlobServiceClient(cfg.http, base, limit),
+			maps:     cartwheelv1connect.NewMapServiceClient(cfg.http, base, limit),
 			cluster:  cartwheelv1connect.NewClusterServiceClient(cfg.http, base, limit),
 
 			membership: cartwheelv1connect.NewMembershipServiceClient(cfg.http, base, limit),

@@ -36,6 +36,9 @@ type fakeCluster struct {
 	regs    map[string][]byte
 	blobs   map[string]map[int][]byte // by dot
 	lastDot int
+	maps    map[string]*[]*cartwheelv1.MapField
+	updates []*cartwheelv1.MapServiceUpdateRequest // those that reached a handler
+	deletes []string                               // their contexts
 
 	staleness    *cartwheelv1.Staleness   // of reads
 	sessionLimit int                      // a session that has seen this many replies grows no more; 0 for none
@@ -103,6 +106,7 @@ func startCluster(nodes int) (*fakeCluster, []*fakeNode) {
 		mux.Handle(cartwheelv1connect.NewCounterServiceHandler(counterService{node}))
 		mux.Handle(cartwheelv1connect.NewRegisterServiceHandler(registerService{node}))
 		mux.Handle(cartwheelv1connect.NewBlobServiceHandler(blobService{node}))
+		mux.Handle(cartwheelv1connect.NewMapServiceHandler(mapService{node}))
 		mux.Handle(cartwheelv1connect.NewClusterServiceHandler(clusterService{node}))
 		mux.Handle(cartwheelv1connect.NewMembershipServiceHandler(membershipService{node}))
 		node.server = httptest.NewUnstartedServer(node.door(mux))

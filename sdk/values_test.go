@@ -276,7 +276,7 @@ func TestTheClusterDescribesItself(t *testing.T) {
 	if diff := cmp.Diff(cartwheel.Ring{Hash: "feed", Owners: [][]string{{"a", "b"}, {"b", "a"}}}, ring); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	for i, dataType := range []cartwheel.DataType{cartwheel.TypeSet, cartwheel.TypeCounter, cartwheel.TypeRegister, cartwheel.TypeBlob} {
+	for i, dataType := range []cartwheel.DataType{cartwheel.TypeSet, cartwheel.TypeCounter, cartwheel.TypeRegister, cartwheel.TypeBlob, cartwheel.TypeMap} {
 		location, err := c.Locate(t.Context(), dataType, "carts", "42")
 		want := cartwheel.Location{Partition: i + 1, Owners: []string{"a", "b"}, Active: []cartwheel.ActiveNode{
 			{Node: cartwheel.Node{ID: "a", State: "unspecified"}, Reachable: true},
