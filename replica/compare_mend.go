@@ -174,6 +174,9 @@ func (s *Shard) mendRow(c *commit, p *part, theirs AddressedRow) error {
 	if err != nil {
 		return err
 	}
+	if err := p.forgetSummary(c.tx, a.Key); err != nil { // it may be of rows as they should be
+		return err
+	}
 	after, collisions := union(before, theirs.Row, p.Clock())
 	p.Counts.Collisions += uint64(collisions)
 	if after.Equal(before) {

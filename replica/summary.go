@@ -19,6 +19,8 @@ import (
 //	rows change    putRow steps it: writes, promotions, repairs of rows that differ
 //	rows replaced  a row that was damaged counted for nobody knows what: the
 //	               partition's summaries are removed
+//	rows differ    under one clock, or the tree is not the sum of its rows: below
+//	               everything a row was changed, so summaries are removed too
 //	it is damaged  it is removed
 //
 // and where there is none, a set of many rows is not counted, until a walk is over.
@@ -111,6 +113,25 @@ func (p *Partition) note(k crdt.Key, before, after crdt.Row) {
 	if after.Live[0].Dot.Seq%uint64(p.few) == 0 && !slices.Contains(p.grown, k) {
 		p.grown = append(p.grown, k)
 	}
+}
+
+// forgetSummary removes what is kept of a set. It is summed up again.
+func (p *Partition) forgetSummary(tx Tx, k crdt.Key) error {
+	if p.walk != nil && p.walk.key == k {
+		p.walk = nil
+	}
+	delete(p.changed, k)
+	_, found, err := tx.Summary(p.ID, k)
+	if p.spares(err) || err == nil && !found {
+		return nil
+	}
+	if err == nil {
+		err = tx.PutSummary(p.ID, k, Summary{})
+	}
+	if !slices.Contains(p.grown, k) {
+		p.grown = append(p.grown, k)
+	}
+	return err
 }
 
 // forgetSummaries removes all summaries of the partition.

@@ -252,6 +252,9 @@ func (s *Shard) miscounted(p *part) {
 		if err != nil {
 			return err
 		}
+		if err := p.forgetSummaries(c.tx); err != nil {
+			return err
+		}
 		return p.outdateTree(c.tx)
 	})
 	s.wakeTrees()

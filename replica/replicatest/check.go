@@ -12,6 +12,7 @@ func (w *World) checkAtQuiet() {
 	checks := []func(){
 		w.checkEqualOwners, w.checkNothingLost, w.checkRemovals, w.checkHonesty,
 		w.checkCounters, w.checkResets, w.checkRegisters, w.checkBlobs, w.countGhosts,
+		w.checkSummaries,
 	}
 	for _, check := range checks {
 		if w.err == nil {
@@ -27,8 +28,9 @@ func (w *World) readEverything() {
 		for _, log := range part.keys {
 			q := replica.Query{Key: log.key}
 			if log.key.Type == crdt.Set {
-				q.Span = &replica.Span{Limit: replica.MaxPage}
+				q.Span, q.Count = &replica.Span{Limit: replica.MaxPage}, epochMillis+w.now/ms
 			}
+			q.Every = log.key.Type == crdt.Map
 			c := newClient(w, len(w.clients), 0)
 			left++
 			final := w.final(part.id)
@@ -36,7 +38,9 @@ func (w *World) readEverything() {
 				left--
 				if res == nil || res.Failure != nil {
 					w.fail("at quiet, %v cannot be read through %v: %+v", q, nodeID(c.node), res)
+					return
 				}
+				w.checkSize(&q, res.Merged)
 			})
 		}
 	}

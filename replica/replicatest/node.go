@@ -118,7 +118,7 @@ func (n *node) config(draw func() dvv.Actor) replica.Config {
 		ExchangeEvery: p.exchange, MaxQueue: p.maxQueue, BatchGroup: p.batch,
 		SoundEvery: p.sound, Patience: p.patience, TrimEvery: p.trim, VerifyEvery: p.verify,
 		OpWindow: p.opWindow, MaxSkew: p.maxSkew, LogCap: p.logCap, OpCap: p.opCap,
-		SnapshotRate: p.snapshotRate, LargeRows: p.largeRows, BatchBytes: p.batchBytes,
+		SnapshotRate: p.snapshotRate, LargeRows: p.largeRows, FewRows: fewRows, BatchBytes: p.batchBytes,
 		TreeKey: treeKey, Leaves: leaves,
 		Without: w.opt.Without, NoBarrier: w.opt.NoBarrier,
 	}

@@ -170,6 +170,8 @@ func everythingHappened(t *testing.T, r *Report) {
 		{"a hash was sent instead of rows", s.SameRows},
 		{"a read was too stale for its client", uint64(r.Checked.TooStale)},
 		{"a read was as fresh as its client asked", uint64(r.Checked.MaxStale)},
+		{"a summary of a set was compared with its rows", uint64(r.Checked.Summaries)},
+		{"a size was told without reading", uint64(r.Checked.Sizes)},
 		{"a session could not be honoured", uint64(r.Checked.SessionsUnmet)},
 		{"a session was honoured", uint64(r.Checked.Sessions)},
 		{"a bound of staleness spoke of something that was behind", uint64(r.Checked.Behind)},

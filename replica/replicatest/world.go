@@ -89,11 +89,17 @@ type Checked struct {
 	Blind          int // of them, without a context
 	Resets         int
 	Counters       int // exact ones with increments
+	MapCounters    int // of them, those in maps
+	Lines          int // counters in maps that may be removed
+	MapResets      int // removals of such that are certain of what they observed
+	TookBackItself int // increments of operations that removed a counter as well, and whose retry took back the first copy
 	Excused        int // counters that may have counted twice, as was said
 	Doubtful       int // increments of unknown outcome that were in a counter
 	Overwrites     int // acknowledged writes whose client had seen an earlier one
 	Siblings       int // blobs with more values than one
 	TwiceMinted    int // operations that were minted more than once
+	Summaries      int // sets of which something was kept beside their rows
+	Sizes          int // sets whose size was told without reading them, and was right
 	Lapsed         int // removals that rested on another one's event, which was lost with its disk
 
 	// Ghosts are operations, other than increments, that were minted twice, by two
