@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
 import { int64 } from "./counter.js";
+import { CartwheelError } from "./errors.js";
 import { FieldKind as WireKind, type MapChangeSchema, type MapField as WireField } from "./gen/cartwheel/v1/map_pb.js";
 import { Address, expires, expiry, type CallOptions, type Context } from "./request.js";
 import type { Session } from "./session.js";
@@ -66,10 +67,10 @@ export interface MapPage {
 export class MapValue {
   /** In byte order of name and then by kind. */
   readonly fields: readonly MapField[];
-  /** Covers what was shown; undefined when it took several pages. */
-  readonly context: Context | undefined;
+  /** Covers exactly what was shown. */
+  readonly context: Context;
 
-  constructor(fields: readonly MapField[], context: Context | undefined) {
+  constructor(fields: readonly MapField[], context: Context) {
     this.fields = fields;
     this.context = context;
   }
@@ -101,7 +102,10 @@ export class MapValue {
 /**
  * A record of fields that are counters, registers, sets or flags, changed several at a
  * time as one operation. Removing a field takes away what was observed of it, so a
- * concurrent change survives, and nothing else.
+ * concurrent change survives, and nothing else. An absent map has no fields.
+ *
+ * At most 4,096 rows (fields, and members of its sets) are removed or deleted at once.
+ * What grows beyond that belongs into a set of its own.
  */
 export class MapHandle {
   constructor(private readonly at: Address) {}
@@ -127,38 +131,71 @@ export class MapHandle {
   /** Is {@link update} where removals take away what the context showed. */
   async updateWith(context: Context, ...changes: MapChange[]): Promise<Context> {
     const { bucket, key } = this.at;
-    const steps = changes.map((c) => this.#wire(c));
+    const steps = changes.map((c) => ({ field: c.field, expiresAtMs: expiry(c.expiresAt), change: this.#step(c) }));
     const res = await this.at.mutate("map.update", changes.flatMap(namesOf), (to, options, limits) =>
       to.map.update({ bucket, key, changes: steps, context, options }, limits));
     return res.context;
   }
 
-  /** Reads all of the map, page by page. */
+  /** Removes what a read now shows of the fields. An absent one is no error. */
+  remove(...fields: FieldName[]): Promise<Context> {
+    return this.removeWith("", ...fields);
+  }
+
+  /**
+   * Removes what the context showed of the fields, and leaves what it did not show: of a
+   * counter that was increased since just that much.
+   */
+  removeWith(context: Context, ...fields: FieldName[]): Promise<Context> {
+    return this.updateWith(context, ...fields.map(({ kind, field }) => ({ field, remove: kind })));
+  }
+
+  /** Reads all of the map, in as many pages as it takes. */
   async get(options: FieldsOptions = {}): Promise<MapValue> {
     const fields: MapField[] = [];
     const contexts: Context[] = [];
-    for await (const page of this.pages(options)) {
+    for await (const page of this.pages({ pageSize: most, ...options })) {
       contexts.push(page.context);
-      for (const next of page.fields) {
-        const last = fields.at(-1);
-        if (last?.kind === "set" && next.kind === "set" && last.field === next.field) last.members.push(...next.members);
-        else fields.push(next);
-      }
+      for (const field of page.fields) join(fields, field);
     }
-    return new MapValue(fields, contexts.length === 1 ? contexts[0] : undefined);
+    // Contexts of one map that are joined by dots are one.
+    return new MapValue(fields, contexts.join("."));
   }
 
-  /** Reads the named fields, at most 1,000. */
+  /** Reads the fields, at most 1,000 with 4,096 rows; the context covers what was shown of these. */
   async getFields(...fields: FieldName[]): Promise<MapValue> {
     const { bucket, key } = this.at;
-    if (fields.length === 0) return new MapValue([], "");
+    if (fields.length === 0) {
+      // Which a node takes for all.
+      throw new CartwheelError({ op: "map.get", bucket, key, reason: "INVALID_OPTION", limit: 1 }, new Error("fields by name: at least 1 is needed"));
+    }
     const names = fields.map(({ kind, field }) => ({ kind: kinds[kind], field }));
     const res = await this.at.read("map.get", fields.map((f) => f.field), (to, options, limits) =>
       to.map.get({ bucket, key, fields: names, options }, limits));
     return new MapValue(res.fields.flatMap(fieldOf), res.context);
   }
 
-  /** Lists the map by the page, in byte order of the names. */
+  /**
+   * Lists the fields in byte order of their names and then by kind, page by page. A
+   * field present throughout the walk comes exactly once, a set with all of its members.
+   */
+  fields(options: FieldsOptions = {}): AsyncIterable<MapField> {
+    const pages = this.pages(options);
+    return {
+      async *[Symbol.asyncIterator]() {
+        const held: MapField[] = [];
+        for await (const page of pages) {
+          for (const field of page.fields) join(held, field);
+          // A set at the end may go on in the next page.
+          const goesOn = page.next !== "" && held.at(-1)?.kind === "set" ? 1 : 0;
+          yield* held.splice(0, held.length - goesOn);
+        }
+        yield* held;
+      },
+    };
+  }
+
+  /** Is {@link fields} by the page, for those who need the contexts or want to go on later. */
   pages(options: FieldsOptions = {}): AsyncIterable<MapPage> {
     const page = (cursor: string) => this.page({ ...options, cursor });
     return {
@@ -188,10 +225,6 @@ export class MapHandle {
     await this.at.mutate("map.delete", [], (to, options, limits) => to.map.delete({ bucket, key, context, options }, limits));
   }
 
-  #wire(c: MapChange): MessageInitShape<typeof MapChangeSchema> {
-    return { field: c.field, expiresAtMs: expiry(c.expiresAt), change: this.#step(c) };
-  }
-
   #step(c: MapChange): MessageInitShape<typeof MapChangeSchema>["change"] {
     if ("increment" in c) return { case: "increment", value: int64("map.update", this.at, c.increment) };
     if ("assign" in c) return { case: "assign", value: bytes(c.assign) };
@@ -200,6 +233,16 @@ export class MapHandle {
     if ("flag" in c) return { case: "flag", value: c.flag };
     return { case: "remove", value: kinds[c.remove] };
   }
+}
+
+/** The most rows of a page. */
+const most = 4_096;
+
+/** Appends a field, or the members of a set to those of the same set. */
+function join(fields: MapField[], next: MapField): void {
+  const last = fields.at(-1);
+  if (last?.kind === "set" && next.kind === "set" && last.field === next.field) last.members.push(...next.members);
+  else fields.push(next);
 }
 
 const kinds: Record<FieldKind, WireKind> = {
