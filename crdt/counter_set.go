@@ -40,6 +40,21 @@ func (t *Tally) ResetBeside(op Operation) (Payload, []dvv.Dot) {
 	return p, kills
 }
 
+// Foreign returns how far a reset reaches that is not an operation's own: all of it,
+// or, where the operation put it beside its increment, the seqs of what it carries
+// on.
+func Foreign(p Payload, op Operation) ([]dvv.Dot, error) {
+	z, own, err := decodeReset(p)
+	dots := make([]dvv.Dot, len(z))
+	for i, c := range z {
+		dots[i] = dvv.Dot{Actor: c.Actor, Seq: c.Seq}
+		if own.before != nil && own.op == op {
+			dots[i].Seq = own.before[i]
+		}
+	}
+	return dots, err
+}
+
 func readOwn(r *pack.Reader, z Reset) own {
 	o := own{op: ReadOperation(r), before: make([]uint64, len(z))}
 	if r.Err() == nil && (o.op.IsZero() || len(z) == 0) {

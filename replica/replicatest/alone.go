@@ -149,6 +149,8 @@ func (c *client) visible(k crdt.Key) *replica.Mutation {
 		if k.Name[0] == 'e' {
 			m.Delta = c.bit(k)
 		}
+	case crdt.Map:
+		m.Verb, m.Changes = replica.Edit, []replica.Change{{Member: noteField, Note: []byte("last")}}
 	case crdt.Register:
 		m.Verb, m.Value = replica.Assign, []byte("last")
 	case crdt.Blob:
@@ -210,7 +212,7 @@ func (w *World) keepReading() {
 	}
 	for _, part := range w.memory.parts {
 		for _, log := range part.keys {
-			q := replica.Query{Key: log.key}
+			q := replica.Query{Key: log.key, Every: log.key.Type == crdt.Map}
 			if log.key.Type == crdt.Set {
 				q.Span = &replica.Span{Limit: replica.MaxPage}
 			}

@@ -31,9 +31,10 @@ type client struct {
 
 // shown is what a read showed of a key: a context for later.
 type shown struct {
-	key  crdt.Key
-	dots dvv.Clock
-	ops  []crdt.Operation // of a register: the writes behind it
+	key    crdt.Key
+	dots   dvv.Clock
+	ops    []crdt.Operation // of a register: the writes behind it
+	resets []replica.Change // of a map: the removal of each counter
 }
 
 func newClient(w *World, i, ops int) *client {
@@ -81,7 +82,9 @@ func (c *client) member() string { return fmt.Sprintf("m%d", c.w.dice.IntN(8)) }
 func (c *client) anyKey() crdt.Key {
 	r := c.w.dice
 	n := r.IntN(c.w.profile.keys)
-	switch r.IntN(8) {
+	switch r.IntN(11) {
+	case 8, 9, 10:
+		return c.anyMap()
 	case 0, 1, 2:
 		return key(crdt.Set, fmt.Sprintf("set%d", n))
 	case 3:
@@ -112,6 +115,9 @@ func (c *client) bit(k crdt.Key) int64 {
 
 func (c *client) anyQuery() replica.Query {
 	q := replica.Query{Key: c.anyKey()}
+	if q.Key.Type == crdt.Map {
+		c.anyMapQuery(&q)
+	}
 	if q.Key.Type == crdt.Set {
 		if c.w.chance(0.4) {
 			q.Fields = []string{c.member()}
@@ -160,6 +166,8 @@ func (c *client) anyMutation() *replica.Mutation {
 	}
 	value := []byte(fmt.Sprintf("v%d.%d", c.at, c.seq))
 	switch m.Key.Type {
+	case crdt.Map:
+		c.anyEdit(m)
 	case crdt.Set:
 		if c.w.chance(0.06) {
 			m.Verb = replica.Delete
@@ -354,7 +362,7 @@ func (c *client) keep(rec *opRecord) {
 		if rec.mutation.Key.Type == crdt.Blob && rec.mutation.Verb == replica.Put {
 			dots.Join(rec.context)
 		}
-		c.learn(shown{rec.mutation.Key, dots, []crdt.Operation{rec.mutation.Op}})
+		c.learn(shown{key: rec.mutation.Key, dots: dots, ops: []crdt.Operation{rec.mutation.Op}})
 	}
 }
 
@@ -397,9 +405,11 @@ func (c *client) read(q replica.Query, r, pages int) {
 func (c *client) look(k crdt.Key, m *replica.Merged) {
 	s := shown{key: k}
 	for _, f := range m.Rows {
+		if err := s.shownRow(f); err != nil {
+			c.w.fail("%v shows %q, which cannot be read: %w", k, f.Field, err)
+		}
 		for _, d := range f.Row.Dots() {
-			s.dots.Add(d)
-			if k.Type == crdt.Register {
+			if rowType(k, f.Field) == crdt.Register {
 				if e, ok := c.w.memory.parts[c.w.ring.Partition(k.Bucket, k.Name)].find(d); ok {
 					s.ops = append(s.ops, e.of.group.Op)
 				}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
-	"github.com/cartwheel-db/cartwheel/replica"
 )
 
 // checkCounters holds every counter to what its clients asked for. Exact ones
@@ -15,26 +14,31 @@ import (
 func (w *World) checkCounters() {
 	for _, part := range w.memory.parts {
 		for _, log := range part.keys {
-			if log.key.Type != crdt.Counter || len(log.rows) == 0 {
-				continue
-			}
-			row := log.fold(log.rows[0], w.final(part.id))
-			tally, err := row.Tally()
-			if err != nil {
-				w.fail("%v cannot be read: %w", log.key, err)
-				return
-			}
-			value, _ := tally.Value()
-			if w.mayRepeat(log.key) {
-				w.report.Checked.Excused++
-				continue
-			}
-			if strings.HasPrefix(log.key.Name, "exact") {
-				w.checkExact(part, log, value)
-			} else {
-				w.checkResettable(part, log, value)
+			for _, row := range log.rows {
+				if row.holds == crdt.Counter && w.err == nil {
+					w.checkCounter(part, log, row)
+				}
 			}
 		}
+	}
+}
+
+func (w *World) checkCounter(part *partition, log *keyLog, row *rowLog) {
+	folded := log.fold(row, w.final(part.id))
+	tally, err := folded.Tally()
+	if err != nil {
+		w.fail("%v cannot be read: %w", log.at(row), err)
+		return
+	}
+	value, _ := tally.Value()
+	if w.mayRepeat(log.key) {
+		w.report.Checked.Excused++
+		return
+	}
+	if strings.HasPrefix(log.key.Name, "exact") || strings.HasPrefix(log.key.Name, "sum") {
+		w.checkExact(part, log, row, value)
+	} else {
+		w.checkResettable(part, log, row, value)
 	}
 }
 
@@ -53,17 +57,22 @@ func (w *World) mayRepeat(k crdt.Key) bool {
 	return false
 }
 
-func (w *World) checkExact(part *partition, log *keyLog, value int64) {
-	w.report.Checked.Counters++
+func (w *World) checkExact(part *partition, log *keyLog, row *rowLog, value int64) {
+	if w.report.Checked.Counters++; log.key.Type == crdt.Map {
+		w.report.Checked.MapCounters++
+	}
 	rest := value
-	var doubtful []*opRecord
+	var doubtful []int64
 	for _, r := range w.history.ops {
-		switch {
-		case r.mutation.Key != log.key:
+		if r.mutation.Key != log.key {
+			continue
+		}
+		switch d := adds(r.mutation, row.field); {
+		case d == 0:
 		case r.acked:
-			rest -= r.mutation.Delta
+			rest -= d
 		case len(r.groups) > 0:
-			doubtful = append(doubtful, r)
+			doubtful = append(doubtful, d)
 		}
 	}
 	over := rest
@@ -71,8 +80,8 @@ func (w *World) checkExact(part *partition, log *keyLog, value int64) {
 		if rest>>bit&1 == 0 {
 			continue
 		}
-		for _, r := range doubtful {
-			if d := r.mutation.Delta; d == 1<<bit || -d == 1<<bit {
+		for _, d := range doubtful {
+			if d == 1<<bit || -d == 1<<bit {
 				rest -= d
 				w.report.Checked.Doubtful++
 				break
@@ -81,27 +90,27 @@ func (w *World) checkExact(part *partition, log *keyLog, value int64) {
 	}
 	if rest != 0 {
 		w.fail("%v is %d: that is %+d beyond the acknowledged increments, which no choice of the %d increments of unknown outcome explains%s",
-			log.key, value, over, len(doubtful), w.insideLaterTotals(part, log))
+			log.at(row), value, over, len(doubtful), w.insideLaterTotals(part, row))
 	}
 }
 
 // insideLaterTotals names increments that are lost for good while a later total
 // of their actor, which includes them, survived. By itself that is harmless: the
 // outcome was unknown. Tried again elsewhere, such an increment counts twice.
-func (w *World) insideLaterTotals(part *partition, log *keyLog) (lost string) {
+func (w *World) insideLaterTotals(part *partition, row *rowLog) (lost string) {
 	final := w.final(part.id)
-	for _, k := range part.all {
-		if k.op != nil && k.op.mutation.Key == log.key && k.group.Adds() && !k.group.In(final) && k.group.First < w.top(log, k.group.Actor, final) {
-			lost += fmt.Sprintf("\n%v is lost, and inside a later total", &k.group)
+	for _, e := range row.events {
+		if e.event.Delta != 0 && !final.Contains(e.dot) && e.dot.Seq < w.top(row, e.dot.Actor, final) {
+			lost += fmt.Sprintf("\n%v is lost, and inside a later total", &e.of.group)
 		}
 	}
 	return lost
 }
 
 // top is the newest increment of an actor that survived.
-func (w *World) top(log *keyLog, a dvv.Actor, final dvv.Clock) uint64 {
+func (w *World) top(row *rowLog, a dvv.Actor, final dvv.Clock) uint64 {
 	var top uint64
-	for _, e := range log.rows[0].events {
+	for _, e := range row.events {
 		if e.dot.Actor == a && e.event.Delta != 0 && final.Contains(e.dot) {
 			top = max(top, e.dot.Seq)
 		}
@@ -111,28 +120,36 @@ func (w *World) top(log *keyLog, a dvv.Actor, final dvv.Clock) uint64 {
 
 // checkResettable is the oracle for counters with resets: a reset takes back,
 // of each actor, all up to the newest entry it saw. What no reset saw counts
-// once; of an operation with several dots none counts that any reset saw.
-func (w *World) checkResettable(part *partition, log *keyLog, value int64) {
+// once; of an operation with several dots none counts that any reset saw, but for
+// those that the operation put beside its increments.
+func (w *World) checkResettable(part *partition, log *keyLog, row *rowLog, value int64) {
 	final := w.final(part.id)
-	floor := log.rows[0].floor(final)
 	var sum int64
 	for _, r := range w.history.ops {
-		if r.mutation.Key != log.key || r.mutation.Verb != replica.Add {
+		if r.mutation.Key != log.key || adds(r.mutation, row.field) == 0 {
 			continue
 		}
 		there, covered := false, false
+		floor := row.floor(final, crdt.Operation{})
 		for _, k := range r.groups {
-			if d := k.group.Dot(0); k.group.In(final) {
+			if d, adds := increment(&k.group, row.field); adds && k.group.In(final) {
 				there = true
+				if d.Seq <= floor[d.Actor] && len(r.groups) > 1 && removes(r.mutation, row.field) {
+					w.report.Checked.TookBackItself++
+					floor = row.floor(final, r.mutation.Op)
+				}
 				covered = covered || d.Seq <= floor[d.Actor]
 			}
 		}
 		if there && !covered {
-			sum += r.mutation.Delta
+			sum += adds(r.mutation, row.field)
 		}
 	}
+	if log.key.Type == crdt.Map {
+		w.report.Checked.Lines++
+	}
 	if sum != value {
-		w.fail("%v is %d; the increments that no reset saw make %d%s", log.key, value, sum, w.insideLaterTotals(part, log))
+		w.fail("%v is %d; the increments that no reset saw make %d%s", log.at(row), value, sum, w.insideLaterTotals(part, row))
 	}
 }
 
@@ -141,31 +158,42 @@ func (w *World) checkResettable(part *partition, log *keyLog, value int64) {
 // replaced it is lost, and counts nothing then.
 func (w *World) checkResets() {
 	for _, r := range w.history.ops {
-		if r.mutation.Verb != replica.Zero || !r.acked || r.tries > 1 || len(r.groups) > 1 || r.result.Degraded || !r.calm {
-			continue
-		}
 		log := w.memory.parts[r.partition].byKey[r.mutation.Key]
-		if log == nil || len(log.rows) == 0 {
+		if !r.acked || r.tries > 1 || len(r.groups) > 1 || r.result.Degraded || !r.calm || r.mutation.Context != nil || log == nil {
 			continue
 		}
-		final := w.final(r.partition)
-		floor := log.rows[0].floor(final)
-		w.report.Checked.Resets++
-		for _, l := range log.fold(log.rows[0], final).Live {
-			if l.Payload.Kind() == crdt.KindEntry && r.quorate.Contains(l.Dot) && l.Dot.Seq > floor[l.Dot.Actor] {
-				w.fail("%s was acknowledged, and %v that it had to see still counts", briefly(r.mutation), l.Dot)
+		for _, row := range log.rows {
+			if row.holds == crdt.Counter && removes(r.mutation, row.field) && w.err == nil {
+				w.checkReset(r, log, row)
 			}
 		}
 	}
 }
 
-// floor is how far resets in the clock saw each actor of a counter.
-func (r *rowLog) floor(clock dvv.Clock) map[dvv.Actor]uint64 {
+func (w *World) checkReset(r *opRecord, log *keyLog, row *rowLog) {
+	final := w.final(r.partition)
+	floor := row.floor(final, crdt.Operation{})
+	if w.report.Checked.Resets++; log.key.Type == crdt.Map {
+		w.report.Checked.MapResets++
+	}
+	for _, l := range log.fold(row, final).Live {
+		if l.Payload.Kind() == crdt.KindEntry && r.quorate.Contains(l.Dot) && l.Dot.Seq > floor[l.Dot.Actor] {
+			w.fail("%s was acknowledged, and %v that it had to see still counts", briefly(r.mutation), l.Dot)
+		}
+	}
+}
+
+// floor is how far resets in the clock saw each actor of a counter, but for those
+// that one operation put beside its own increments.
+func (r *rowLog) floor(clock dvv.Clock, but crdt.Operation) map[dvv.Actor]uint64 {
 	floor := map[dvv.Actor]uint64{}
 	for _, e := range r.events {
-		if z, err := crdt.DecodeReset(e.event.Payload); err == nil && clock.Contains(e.dot) {
-			for _, c := range z {
-				floor[c.Actor] = max(floor[c.Actor], c.Seq)
+		if e.event.Payload.Kind() != crdt.KindReset || !clock.Contains(e.dot) {
+			continue
+		}
+		if dots, err := crdt.Foreign(e.event.Payload, but); err == nil {
+			for _, d := range dots {
+				floor[d.Actor] = max(floor[d.Actor], d.Seq)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package replicatest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -92,6 +93,7 @@ func (w *World) checkRead(a asking, res replica.Result) {
 	w.checkPromised(a, res)
 	var want []replica.Found
 	if log := part.byKey[a.query.Key]; log != nil {
+		w.checkWhole(a, log, m)
 		for _, row := range log.rows {
 			if inQuery(a.query, row.field, m) {
 				if r := log.fold(row, m.Clock); len(r.Live) > 0 {
@@ -114,6 +116,12 @@ func sameLive(a, b crdt.Row) bool {
 func inQuery(q replica.Query, field string, m *replica.Merged) bool {
 	if q.Span != nil {
 		return field > q.Span.After && (!m.More || field <= m.Last) || q.Span.After == "" && field == ""
+	}
+	if q.Key.Type == crdt.Map {
+		return q.Every || slices.ContainsFunc(q.Fields, func(f string) bool {
+			p, _ := crdt.DecodePath(f)
+			return f == field || p.Whole() && strings.HasPrefix(field, f)
+		})
 	}
 	return slices.Contains(q.Fields, field) || len(q.Fields) == 0 && field == ""
 }

@@ -76,7 +76,7 @@ func (w *World) healthy(p int, core []*node) bool {
 
 // keysOf returns a key of each kind, in a partition.
 func (w *World) keysOf(p int) (keys []crdt.Key) {
-	for _, t := range [...]crdt.Type{crdt.Set, crdt.Counter, crdt.Register, crdt.Blob} {
+	for _, t := range [...]crdt.Type{crdt.Set, crdt.Counter, crdt.Register, crdt.Blob, crdt.Map} {
 		for i := 0; ; i++ {
 			k := key(t, fmt.Sprintf("core%d", i))
 			if w.ring.Partition(k.Bucket, k.Name) == p {
@@ -145,9 +145,14 @@ func (w *World) probe(k crdt.Key, through *node, left *int) int {
 	w.clients = append(w.clients, c)
 	c.connect(through.at)
 	began := w.now
-	m := c.visible(k)
-	rec := &opRecord{client: c.at, mutation: m, began: w.now, partition: w.ring.Partition(k.Bucket, k.Name), w: 2, wild: w.wild}
-	w.history.add(rec)
+	var m *replica.Mutation
+	var rec *opRecord
+	ask := func() {
+		m = c.visible(k)
+		rec = &opRecord{client: c.at, mutation: m, began: w.now, partition: w.ring.Partition(k.Bucket, k.Name), w: 2, wild: w.wild}
+		w.history.add(rec)
+	}
+	ask()
 	var read func()
 	again := func(what any, res *replica.Result, try func()) {
 		if w.now-began >= soon {
@@ -168,6 +173,10 @@ func (w *World) probe(k crdt.Key, through *node, left *int) int {
 			if res == nil || res.Failure != nil {
 				rec.unknown = rec.unknown || res == nil || res.Failure.Unknown
 				again(briefly(m), res, write)
+				if res != nil && res.Failure.Reason == replica.OpExpired { // its window is shorter than a snapshot may take
+					rec.ended = w.now
+					ask()
+				}
 				return
 			}
 			rec.acked, rec.ended, rec.result = true, w.now, *res
@@ -177,7 +186,7 @@ func (w *World) probe(k crdt.Key, through *node, left *int) int {
 		})
 	}
 	read = func() {
-		q := replica.Query{Key: k}
+		q := replica.Query{Key: k, Every: k.Type == crdt.Map}
 		if k.Type == crdt.Set {
 			q.Fields = []string{"last"}
 		}

@@ -8,9 +8,10 @@ import (
 
 // history is what the clients did and were told.
 type history struct {
-	ops  []*opRecord
-	byID map[crdt.Operation]*opRecord
-	bits [3]uint // of exact counters: increments so far
+	ops     []*opRecord
+	byID    map[crdt.Operation]*opRecord
+	bits    [3]uint // of exact counters: increments so far
+	updates [3]uint // of maps whose names begin with sum
 }
 
 // opRecord is one mutation, over all its tries.

@@ -2,6 +2,7 @@ package replicatest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -30,6 +31,8 @@ func (w *World) checkMinted(k *known, r *opRecord) {
 			case replica.Update:
 				removal := e.Payload == nil
 				may = killed.event.Row == e.Row && (own || removal && r.mutation.Context == nil)
+			case replica.Edit, replica.Delete:
+				may = own || killed.event.Row == e.Row && w.mayEdit(r, e)
 			case replica.Assign, replica.Zero:
 				may = killed.event.Row == e.Row
 			case replica.Add:
@@ -39,13 +42,37 @@ func (w *World) checkMinted(k *known, r *opRecord) {
 				w.fail("%s was minted as %v, which kills %v: its client was not shown that", briefly(r.mutation), &k.group, &killed.of.group)
 			}
 		}
+		w.checkShown(k, r, e)
 		if e.Clear != nil && r.mutation.Context != nil && !e.Clear.Equal(r.context) {
 			w.fail("%s was minted as %v, which clears other dots than its context", briefly(r.mutation), &k.group)
 		}
-		if a, err := crdt.DecodeAssign(e.Payload); err == nil && e.Row.Type == crdt.Register && a.Stamp <= r.floor {
+		if a, err := crdt.DecodeAssign(e.Payload); err == nil && e.Row.RowType() == crdt.Register && a.Stamp <= r.floor {
 			w.fail("%s got the stamp %v; its client had seen %v", briefly(r.mutation), a.Stamp, r.floor)
 		}
 	}
+}
+
+// mayEdit tells whether an event of an update of a map, or of its delete, may kill
+// what others put into its row: an assignment does, and a removal without a context.
+func (w *World) mayEdit(r *opRecord, e *crdt.Event) bool {
+	switch e.Payload.Kind() {
+	case crdt.KindAssign:
+		return true
+	case 0, crdt.KindReset:
+		return r.mutation.Context == nil
+	}
+	return false
+}
+
+// checkShown: a reset under a context takes back what the client was shown.
+func (w *World) checkShown(k *known, r *opRecord, e *crdt.Event) {
+	z, err := crdt.DecodeReset(e.Payload)
+	if err != nil || r.mutation.Context == nil || r.mutation.Key.Type != crdt.Map || slices.ContainsFunc(r.mutation.Changes, func(c replica.Change) bool {
+		return c.Member == e.Row.Field && c.Shown.Equal(e.Payload)
+	}) {
+		return
+	}
+	w.fail("%s was minted as %v, which resets %v: its client was not shown that", briefly(r.mutation), &k.group, z)
 }
 
 // checkRemovals: what an acknowledged remove, delete or reset observed never
@@ -78,7 +105,7 @@ func (w *World) checkRemovals() {
 		final := w.final(r.partition)
 		check := func(field string) {
 			row := log.row(field)
-			if row == nil {
+			if row == nil || row.holds == crdt.Counter { // see checkResets
 				return
 			}
 			for _, l := range log.fold(row, final).Live {
@@ -97,6 +124,14 @@ func (w *World) checkRemovals() {
 			for _, c := range r.mutation.Changes {
 				if c.Remove || r.mutation.Context != nil {
 					check(c.Member)
+				}
+			}
+		case replica.Edit:
+			for _, c := range r.mutation.Changes {
+				for _, row := range log.rows {
+					if (c.Remove || r.mutation.Context != nil) && (row.field == c.Member || c.Member == tagsField && strings.HasPrefix(row.field, tagsField)) {
+						check(row.field)
+					}
 				}
 			}
 		case replica.Delete:
@@ -146,7 +181,7 @@ func (w *World) checkNothingLost() {
 			w.fail("%s was acknowledged; at quiet none of its groups is left", briefly(r.mutation))
 			return
 		}
-		if r.mutation.Verb == replica.Update {
+		if r.mutation.Verb == replica.Update || r.mutation.Verb == replica.Edit {
 			w.checkAdds(r, final)
 		}
 	}
@@ -166,7 +201,7 @@ func (w *World) checkAdds(r *opRecord, final dvv.Clock) {
 		for _, l := range log.fold(row, final).Live {
 			live = live || l.Dot == d
 		}
-		if live || log.cleared(d, final) {
+		if live || !row.spared && log.cleared(d, final) {
 			continue
 		}
 		justly := false

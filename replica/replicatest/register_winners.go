@@ -14,36 +14,46 @@ import (
 func (w *World) checkRegisters() {
 	for _, part := range w.memory.parts {
 		for _, log := range part.keys {
-			if log.key.Type != crdt.Register || log.key.Name[0] != 'k' || len(log.rows) == 0 {
-				continue
-			}
-			final := w.final(part.id)
-			live, err := log.fold(log.rows[0], final).Register()
-			if err != nil {
-				w.fail("%v cannot be read: %w", log.key, err)
-				return
-			}
-			var best dvv.Dot
-			var stamp crdt.Stamp
-			for _, e := range log.rows[0].events {
-				if a, err := crdt.DecodeAssign(e.event.Payload); err == nil && final.Contains(e.dot) {
-					if a.Stamp > stamp || a.Stamp == stamp && best.Less(e.dot) {
-						best, stamp = e.dot, a.Stamp
-					}
+			for _, row := range log.rows {
+				if row.holds == crdt.Register && (log.key.Name[0] == 'k' || log.key.Name[0] == 's') {
+					w.checkRegister(part, log, row)
 				}
 			}
-			if len(live) == 0 {
-				if stamp > 0 {
-					w.fail("%v holds nothing; %v was written", log.key, best)
-				}
-				continue
-			}
-			if live[0].Dot != best {
-				w.fail("%v shows %v; the latest write that survived is %v@%v", log.key, live[0], best, stamp)
-			}
-			w.checkOverwritten(part.groups[live[0].Dot])
 		}
 	}
+}
+
+func (w *World) checkRegister(part *partition, log *keyLog, row *rowLog) {
+	final := w.final(part.id)
+	live, err := log.fold(row, final).Register()
+	if err != nil {
+		w.fail("%v cannot be read: %w", log.at(row), err)
+		return
+	}
+	var best dvv.Dot
+	var stamp crdt.Stamp
+	for _, e := range row.events {
+		if a, err := crdt.DecodeAssign(e.event.Payload); err == nil && final.Contains(e.dot) {
+			if a.Stamp > stamp || a.Stamp == stamp && best.Less(e.dot) {
+				best, stamp = e.dot, a.Stamp
+			}
+		}
+	}
+	if len(live) == 0 {
+		if stamp > 0 {
+			w.fail("%v holds nothing; %v was written", log.at(row), best)
+		}
+		return
+	}
+	if live[0].Dot != best {
+		w.fail("%v shows %v; the latest write that survived is %v@%v", log.at(row), live[0], best, stamp)
+	}
+	w.checkOverwritten(part.groups[live[0].Dot])
+}
+
+// writes tells whether a mutation writes a register.
+func writes(m *replica.Mutation) bool {
+	return m.Verb == replica.Assign || slices.ContainsFunc(m.Changes, func(c replica.Change) bool { return c.Member == noteField && !c.Remove })
 }
 
 // checkOverwritten: nobody who had seen the winner wrote after it and was
@@ -57,7 +67,7 @@ func (w *World) checkOverwritten(winner *known) {
 		if r.acked && r.mutation.Key == winner.op.mutation.Key && len(r.knew) > 0 {
 			w.report.Checked.Overwrites++
 		}
-		if r.acked && r.mutation.Verb == replica.Assign && r != winner.op && slices.Contains(r.knew, winner.group.Op) {
+		if r.acked && writes(r.mutation) && r != winner.op && slices.Contains(r.knew, winner.group.Op) {
 			w.fail("%v shows %s; client %d had seen that and wrote %s, which was acknowledged", r.mutation.Key, briefly(winner.op.mutation), r.client, briefly(r.mutation))
 		}
 	}

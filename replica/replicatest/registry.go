@@ -49,6 +49,8 @@ type keyLog struct {
 
 type rowLog struct {
 	field  string
+	holds  crdt.Type // whose payloads
+	spared bool      // a clear of the key does not reach it
 	events []eventRef
 }
 
@@ -125,12 +127,16 @@ func (l *keyLog) add(e eventRef) {
 	}
 	row := l.row(e.event.Row.Field)
 	if row == nil {
-		row = &rowLog{field: e.event.Row.Field}
+		row = &rowLog{field: e.event.Row.Field, holds: rowType(l.key, e.event.Row.Field)}
+		row.spared = l.key.Type == crdt.Map && row.holds == crdt.Counter
 		at, _ := slices.BinarySearchFunc(l.rows, row.field, fieldOrder)
 		l.rows = slices.Insert(l.rows, at, row)
 	}
 	row.events = append(row.events, e)
 }
+
+// at is the address of a row.
+func (l *keyLog) at(r *rowLog) crdt.Address { return crdt.Address{Key: l.key, Field: r.field} }
 
 func fieldOrder(r *rowLog, field string) int {
 	switch {
@@ -167,7 +173,7 @@ func (l *keyLog) fold(row *rowLog, clock dvv.Clock) crdt.Row {
 		}
 	}
 	for _, e := range row.events {
-		if e.event.Payload != nil && clock.Contains(e.dot) && !dead[e.dot] && !l.cleared(e.dot, clock) {
+		if e.event.Payload != nil && clock.Contains(e.dot) && !dead[e.dot] && (row.spared || !l.cleared(e.dot, clock)) {
 			out.Live = append(out.Live, crdt.Live{Dot: e.dot, Payload: e.event.Payload})
 		}
 	}

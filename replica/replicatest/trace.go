@@ -211,10 +211,20 @@ func briefly(m *replica.Mutation) string {
 		s += fmt.Sprintf(" %+d", m.Delta)
 	}
 	for _, c := range m.Changes {
-		if c.Remove {
-			s += " -" + c.Member
-		} else {
-			s += " +" + c.Member
+		name := c.Member
+		if p, err := crdt.DecodePath(name); err == nil && m.Key.Type == crdt.Map {
+			name = p.String()
+		}
+		switch {
+		case c.Remove:
+			s += " -" + name
+		case c.Delta != 0:
+			s += fmt.Sprintf(" %+d %s", c.Delta, name)
+		default:
+			s += " +" + name
+		}
+		if c.Shown != nil {
+			s += fmt.Sprintf("(%v)", c.Shown)
 		}
 	}
 	if len(m.Value) > 0 {
@@ -298,7 +308,8 @@ func (t *trace) checksum(m replica.Message) uint64 {
 		for _, c := range m.Mutation.Changes {
 			text(c.Member)
 			text(string(c.Note))
-			num(uint64(c.Expires))
+			text(string(c.Shown))
+			num(uint64(c.Expires), uint64(c.Delta))
 			flags(c.Remove)
 		}
 		if m.Mutation.Context != nil {
@@ -322,6 +333,7 @@ func (t *trace) checksum(m replica.Message) uint64 {
 		for _, f := range m.Query.Fields {
 			text(f)
 		}
+		flags(m.Query.Every)
 		if s := m.Query.Span; s != nil {
 			text(s.Prefix)
 			text(s.After)
