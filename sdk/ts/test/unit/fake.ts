@@ -97,7 +97,11 @@ export class Fake {
     return { info: { session: token, stamp, replicasAnswered: 2 }, ...reply };
   }
 
-  async #pipelined(node: string, { id, call }: PipelinedCall, signal: AbortSignal): Promise<PipelinedReply> {
+  /** As a node does it, each call has its own deadline. */
+  async #pipelined(node: string, { id, call, timeoutMs }: PipelinedCall, whole: AbortSignal): Promise<PipelinedReply> {
+    const own = new AbortController();
+    const signal = AbortSignal.any([whole, own.signal]);
+    const timer = timeoutMs === 0 ? undefined : setTimeout(() => own.abort(refusal(Code.DeadlineExceeded, "DEADLINE_PAST")), timeoutMs);
     if (call.case === undefined) throw new ConnectError("a call without a request", Code.InvalidArgument);
     const op = call.case.replace(/[A-Z]/, (c) => `.${c.toLowerCase()}`);
     try {
@@ -109,6 +113,8 @@ export class Fake {
       const detail = failed.findDetails(ErrorDetailSchema)[0];
       const value = { code: failed.code, message: failed.rawMessage, pushbackMs: pushback, ...(detail && { detail }) };
       return create(PipelinedReplySchema, { id, reply: { case: "failure", value } });
+    } finally {
+      clearTimeout(timer);
     }
   }
 

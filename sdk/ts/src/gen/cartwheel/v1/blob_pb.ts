@@ -69,7 +69,8 @@ export type BlobServiceGetResponse = Message<"cartwheel.v1.BlobServiceGetRespons
   context: string;
 
   /**
-   * When each of the siblings is no longer shown, in their order; 0 for never.
+   * When each of the siblings is no longer shown, in their order, 0 for never;
+   * empty when none of them expires.
    *
    * @generated from field: repeated uint64 expires_at_ms = 4;
    */
