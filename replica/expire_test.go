@@ -285,7 +285,7 @@ func TestAReplicaThatLagsBringsNoExpiredMemberBack(t *testing.T) {
 			w.stop(m)
 			return func() { w.link(m.id, true) }
 		}},
-		{"after a crash, when everybody forgot what it logged", nil, func(w *trio, m *member) func() {
+		{"after a restart, under a new actor", nil, func(w *trio, m *member) func() {
 			w.stop(m)
 			return func() { w.restart(m, 50, nil) }
 		}},

@@ -212,7 +212,7 @@ func (p *Partition) Mint(v View, m *Mutation, seen *Merged, first dvv.Dot, stamp
 	case Zero:
 		err = mintReset(m, seen, &g, wallMillis)
 	case Assign, Put:
-		err = p.mintWrite(v, m, &g, latest)
+		err = p.mintWrite(v, m, &g, latest, wallMillis)
 	}
 	if err != nil {
 		return crdt.Group{}, err
@@ -337,7 +337,7 @@ func mintReset(m *Mutation, seen *Merged, g *crdt.Group, wallMillis int64) error
 	return nil
 }
 
-func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group, latest crdt.Stamp) error {
+func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group, latest crdt.Stamp, wallMillis int64) error {
 	a := m.Key.Row()
 	row, err := v.Row(p.ID, a)
 	if err != nil {
@@ -351,7 +351,11 @@ func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group, latest crdt.St
 	}
 	payload := crdt.BlobValue{Op: m.Op, Value: m.Value, Expires: m.Expires}.Payload()
 	if m.Verb == Put {
-		if err := m.crowded(row); err != nil {
+		shown, err := row.At(crdt.Blob, wallMillis) // nobody can resolve what no reader sees
+		if err == nil {
+			err = m.crowded(shown)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -36,8 +36,13 @@ func (s blobService) Get(ctx context.Context, req *connect.Request[cartwheelv1.B
 	if res.Context, p = c.seal(shown); p != nil {
 		return nil, c.error(p)
 	}
-	for _, sibling := range siblings {
-		res.Siblings = append(res.Siblings, sibling.Value)
+	for i, sibling := range siblings {
+		if res.Siblings = append(res.Siblings, sibling.Value); sibling.Expires != 0 && res.ExpiresAtMs == nil {
+			res.ExpiresAtMs = make([]uint64, len(siblings))
+		}
+		if res.ExpiresAtMs != nil {
+			res.ExpiresAtMs[i] = uint64(sibling.Expires)
+		}
 	}
 	return connect.NewResponse(res), nil
 }

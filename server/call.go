@@ -107,6 +107,9 @@ func (c *call) carryOut(ctx context.Context, o *cartwheelv1.WriteOptions, m repl
 	if p != nil {
 		return res, p
 	}
+	if p = expiring(o, &m); p != nil {
+		return res, p
+	}
 	if m.Op, p = c.operation(o); p != nil {
 		return res, p
 	}

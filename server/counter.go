@@ -55,6 +55,9 @@ func (c *call) addNothing(ctx context.Context, o *cartwheelv1.WriteOptions) (val
 	if _, p := c.operation(o); p != nil {
 		return 0, false, p
 	}
+	if _, p := expiryOf(o.GetExpiresAtMs()); p != nil {
+		return 0, false, p
+	}
 	return c.value(ctx, &cartwheelv1.ReadOptions{Stamp: o.GetStamp(), Session: o.GetSession()})
 }
 
@@ -66,34 +69,48 @@ func (s counterService) Get(ctx context.Context, req *connect.Request[cartwheelv
 	if err != nil {
 		return nil, err
 	}
-	res := &cartwheelv1.CounterServiceGetResponse{Info: c.info}
-	var p *problem
-	if res.Value, res.Saturated, p = c.value(ctx, m.GetOptions()); p != nil {
+	tally, p := c.tally(ctx, m.GetOptions())
+	if p != nil {
 		return nil, c.error(p)
 	}
+	res := &cartwheelv1.CounterServiceGetResponse{Info: c.info, ExpiresAtMs: uint64(tally.Expires())}
+	res.Value, res.Saturated = tally.Value()
 	return connect.NewResponse(res), nil
 }
 
 func (c *call) value(ctx context.Context, o *cartwheelv1.ReadOptions) (value int64, saturated bool, p *problem) {
-	row, p := c.row(ctx, o)
+	tally, p := c.tally(ctx, o)
 	if p != nil {
 		return 0, false, p
-	}
-	tally, err := row.Tally()
-	if err != nil {
-		return 0, false, damaged(err)
 	}
 	value, saturated = tally.Value()
 	return value, saturated, nil
 }
 
-// row reads the only row of a counter, register or blob.
+func (c *call) tally(ctx context.Context, o *cartwheelv1.ReadOptions) (*crdt.Tally, *problem) {
+	row, p := c.row(ctx, o)
+	if p != nil {
+		return nil, p
+	}
+	tally, err := row.TallyAt(c.backend.WallMillis())
+	if err != nil {
+		return nil, damaged(err)
+	}
+	return tally, nil
+}
+
+// row reads the only row of a counter, register or blob, without what expired; a
+// counter's is read at the time as a whole.
 func (c *call) row(ctx context.Context, o *cartwheelv1.ReadOptions) (crdt.Row, *problem) {
 	merged, p := c.read(ctx, o, replica.Query{})
 	if p != nil {
 		return crdt.Row{}, p
 	}
-	return merged.Row(""), nil
+	row, err := merged.Row("").At(c.key.Type, c.backend.WallMillis())
+	if err != nil {
+		return crdt.Row{}, damaged(err)
+	}
+	return row, nil
 }
 
 // Reset knows the value it took away, and not whether that was the nearest end

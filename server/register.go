@@ -67,7 +67,7 @@ func (s registerService) Get(ctx context.Context, req *connect.Request[cartwheel
 	for i, w := range writes {
 		switch {
 		case i == 0:
-			res.Exists, res.Value, res.Stamp = true, w.Value, uint64(w.Stamp)
+			res.Exists, res.Value, res.Stamp, res.ExpiresAtMs = true, w.Value, uint64(w.Stamp), uint64(w.Expires)
 		case m.GetWithConcurrent():
 			res.Concurrent = append(res.Concurrent, &cartwheelv1.RegisterLoser{Value: w.Value, Stamp: uint64(w.Stamp)})
 		}

@@ -91,7 +91,8 @@ type BlobServiceGetResponse struct {
 	Siblings [][]byte `protobuf:"bytes,2,rep,name=siblings,proto3" json:"siblings,omitempty"`
 	// Covers exactly these siblings.
 	Context string `protobuf:"bytes,3,opt,name=context,proto3" json:"context,omitempty"`
-	// When each of the siblings is no longer shown, in their order; 0 for never.
+	// When each of the siblings is no longer shown, in their order, 0 for never;
+	// empty when none of them expires.
 	ExpiresAtMs   []uint64 `protobuf:"varint,4,rep,packed,name=expires_at_ms,json=expiresAtMs,proto3" json:"expires_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
