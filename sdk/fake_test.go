@@ -358,7 +358,7 @@ func (s setService) Members(_ context.Context, r *connect.Request[cartwheelv1.Se
 	set := s.members(r.Msg.GetBucket(), r.Msg.GetKey())
 	for _, name := range slices.Sorted(maps.Keys(set)) {
 		switch {
-		case !strings.HasPrefix(name, r.Msg.GetPrefix()) || name <= r.Msg.GetCursor():
+		case !strings.HasPrefix(name, r.Msg.GetPrefix()) || name <= r.Msg.GetCursor() || name < r.Msg.GetFrom() || r.Msg.GetUntil() != "" && name >= r.Msg.GetUntil():
 		case len(res.Members) == int(cmp.Or(r.Msg.GetLimit(), 1000)):
 			res.NextCursor = res.Members[len(res.Members)-1].GetMember()
 			return connect.NewResponse(res), nil

@@ -172,11 +172,18 @@ type ListOption func(*listing)
 
 type listing struct {
 	prefix, cursor string
+	first, end     string
 	limit          uint32
 }
 
 // Prefix lists only members that begin with it.
 func Prefix(prefix string) ListOption { return func(l *listing) { l.prefix = prefix } }
+
+// Between lists only members of a set at or behind first and before end, in byte
+// order; an empty bound is none. Maps have no such listing.
+func Between(first, end string) ListOption {
+	return func(l *listing) { l.first, l.end = first, end }
+}
 
 // PageSize asks for pages of at most n members; without it the server chooses.
 func PageSize(n uint32) ListOption { return func(l *listing) { l.limit = n } }
@@ -229,8 +236,8 @@ func (s *Set) Pages(ctx context.Context, options ...ListOption) iter.Seq2[Page, 
 }
 
 func (s *Set) page(ctx context.Context, list listing) (Page, error) {
-	request := &cartwheelv1.SetServiceMembersRequest{Bucket: s.bucket, Key: s.key, Prefix: list.prefix, Cursor: list.cursor, Limit: list.limit}
-	res, err := read(ctx, s.address, "set.members", []string{list.prefix, list.cursor}, func(options *cartwheelv1.ReadOptions) invoke[cartwheelv1.SetServiceMembersResponse] {
+	request := &cartwheelv1.SetServiceMembersRequest{Bucket: s.bucket, Key: s.key, Prefix: list.prefix, From: list.first, Until: list.end, Cursor: list.cursor, Limit: list.limit}
+	res, err := read(ctx, s.address, "set.members", []string{list.prefix, list.first, list.end, list.cursor}, func(options *cartwheelv1.ReadOptions) invoke[cartwheelv1.SetServiceMembersResponse] {
 		request.Options = options
 		return func(ctx context.Context, e *endpoint) (*connect.Response[cartwheelv1.SetServiceMembersResponse], error) {
 			return e.set.Members(ctx, connect.NewRequest(request))

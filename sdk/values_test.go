@@ -91,6 +91,26 @@ func TestMembersWalksThePagesUnderAPrefix(t *testing.T) {
 	}
 }
 
+func TestMembersOfARangeAreThoseFromItsFirstUntilItsEnd(t *testing.T) {
+	_, nodes := newCluster(t, 1)
+	cart := open(t, nodes).Set("carts", "42")
+	if err := cart.Add(t.Context(), "a", "b", "c", "d"); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ first, end, want string }{{"b", "d", "bc"}, {"", "c", "ab"}, {"bb", "", "cd"}, {"d", "b", ""}} {
+		got := ""
+		for member, err := range cart.Members(t.Context(), cartwheel.Between(test.first, test.end), cartwheel.PageSize(1)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got += member.Name
+		}
+		if got != test.want {
+			t.Errorf("between %q and %q: %q, want %q", test.first, test.end, got, test.want)
+		}
+	}
+}
+
 func TestMembersAsksForNoPageThatNobodyWants(t *testing.T) {
 	cluster, nodes := newCluster(t, 1)
 	cart := open(t, nodes).Set("carts", "42")
