@@ -151,9 +151,6 @@ func (s mapService) Delete(ctx context.Context, req *connect.Request[cartwheelv1
 }
 
 func (c *call) deleteMap(ctx context.Context, m *cartwheelv1.MapServiceDeleteRequest) *problem {
-	if at := m.GetOptions().GetExpiresAtMs(); at != 0 {
-		return invalidOption(0, at, "expires_at_ms is %d, and a delete writes nothing", at)
-	}
 	given, p := c.openMap(m.GetContext())
 	if p != nil {
 		return p
