@@ -165,6 +165,11 @@ func (s *Shard) endRead(r *read) {
 			s.Stats.Degraded++
 		}
 		m := Merge(r.answers)
+		if r.q.Count != 0 && m.Counted {
+			s.Stats.SizesTold++
+		} else if r.q.Count != 0 {
+			s.Stats.SizesApart++
+		}
 		res.Staleness = s.joined(r)
 		if res.Failure = s.discontent(r, &m, res.Staleness); res.Failure == nil {
 			res.Merged = &m

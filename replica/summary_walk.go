@@ -32,8 +32,8 @@ const maxWanted = 256
 // SummaryStats counts what became of sizes of sets.
 type SummaryStats struct {
 	Summarized uint64 // sets whose rows were summed up
-	Counted    uint64 // answers that told a size without reading all members
-	Uncounted  uint64 // answers that could not
+	SizesTold  uint64 // reads of a size that all answers agreed on
+	SizesApart uint64 // reads of a size for which some answers had other rows than others, or did not know
 }
 
 // wantSummary queues a set to be summed up.
@@ -146,17 +146,11 @@ func (s *Shard) storeSummary(c *commit, w wantedSummary) error {
 func (s *Shard) countFor(v View, m Asking, a *Answer) (met error) {
 	p := s.parts[m.Partition]
 	if p != nil && p.DamagedRows() > 0 {
-		s.Stats.Uncounted++
 		return nil // clock and rows do not fit
 	}
 	large, met := a.countMembers(v, m.Partition, m.Query, s.cfg.TreeKey, s.cfg.FewRows)
 	if large {
 		s.wantSummary(m.Partition, m.Query.Key)
-	}
-	if a.Counted {
-		s.Stats.Counted++
-	} else {
-		s.Stats.Uncounted++
 	}
 	return met
 }

@@ -13,13 +13,18 @@ import (
 	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
 	v1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
+	"github.com/cartwheel-db/cartwheel/server"
 )
 
 // scan lists a set page by page and returns the members and how many each page
 // held.
 func (s cart) scan(prefix string, limit uint32) (members []string, pages []int) {
 	s.t.Helper()
-	req := &v1.SetServiceMembersRequest{Prefix: prefix, Limit: limit}
+	return s.list(&v1.SetServiceMembersRequest{Prefix: prefix, Limit: limit})
+}
+
+func (s cart) list(req *v1.SetServiceMembersRequest) (members []string, pages []int) {
+	s.t.Helper()
 	for {
 		res := s.page(req)
 		members, pages = append(members, names(res.GetMembers())...), append(pages, len(res.GetMembers()))
@@ -79,9 +84,48 @@ func TestAListingComesInPagesThatJoinUp(t *testing.T) {
 			}
 		})
 	}
-	if res := must(s.set.Size(t.Context(), connect.NewRequest(&v1.SetServiceSizeRequest{Bucket: "carts", Key: "large"}))); res.Msg.GetSize() != 2504 {
-		t.Errorf("size %d", res.Msg.GetSize())
+	for _, test := range []struct {
+		name, prefix, from, until string
+		want                      []string
+	}{
+		{"without bounds", "", "", "", whole},
+		{"from a member that is there", "", "m02499", "", whole[2501:]},
+		{"from between two", "", "m02499+", "", whole[2502:]},
+		{"from before all", "", "A", "", whole},
+		{"from behind all", "", "zz", "", nil},
+		{"until a member that is there, which is out", "", "", "m00002", whole[:4]},
+		{"until the first", "", "", "a", nil},
+		{"until behind all", "", "", "zz", whole},
+		{"from one until another", "", "m00100", "m00107", all[100:107]},
+		{"from one until the same", "", "m00100", "m00100", nil},
+		{"from one until one before it", "", "m00107", "m00100", nil},
+		{"over more pages than one query holds", "", "m00001", "m02400", all[1:2400]},
+		{"under a prefix, from within it", "m00", "m00990", "", all[990:1000]},
+		{"under a prefix, until within it", "m00", "", "m00003", all[:3]},
+		{"under a prefix, from before it until behind it", "m0249", "a", "z", all[2490:]},
+		{"under a prefix, from behind it", "m00", "m01", "", nil},
+		{"under a prefix, until before it", "m01", "", "m01", nil},
+	} {
+		t.Run("a range "+test.name, func(t *testing.T) {
+			for _, limit := range []uint32{3, 999, 0} {
+				if limit == 3 && len(test.want) > 100 {
+					continue
+				}
+				got, _ := s.list(&v1.SetServiceMembersRequest{Prefix: test.prefix, From: test.from, Until: test.until, Limit: limit})
+				if !slices.Equal(got, test.want) {
+					t.Errorf("pages of %d: %d members, want %d: %.100q", limit, len(got), len(test.want), got)
+				}
+			}
+		})
 	}
+	if n := s.size(); n != 2504 {
+		t.Errorf("size %d", n)
+	}
+}
+
+func (s cart) size() uint64 {
+	s.t.Helper()
+	return must(s.set.Size(s.t.Context(), connect.NewRequest(&v1.SetServiceSizeRequest{Bucket: "carts", Key: s.key}))).Msg.GetSize()
 }
 
 func TestAPageThatShowsNothingIsPassedOverWhileMoreRemains(t *testing.T) {
@@ -203,6 +247,9 @@ func TestACursorGoesOnWithItsOwnListingOnly(t *testing.T) {
 		{"of a listing under another prefix", "b", good, 0, 0},
 		{"of a listing under a shorter prefix", "a", cursor(""), 0, 0},
 		{"of a listing under a longer prefix", "", good, 0, 0},
+		{"of a listing that begins elsewhere", "a", s.page(&v1.SetServiceMembersRequest{Prefix: "a", From: "a1", Limit: 1}).GetNextCursor(), 0, 0},
+		{"of a listing that ends elsewhere", "a", s.page(&v1.SetServiceMembersRequest{Prefix: "a", Until: "a3", Limit: 1}).GetNextCursor(), 0, 0},
+		{"of a listing whose bounds together are the same letters", "a", s.page(&v1.SetServiceMembersRequest{From: "a", Limit: 1}).GetNextCursor(), 0, 0},
 		{"that is a context", "a", s.page(&v1.SetServiceMembersRequest{Prefix: "a"}).GetContext(), 0, 0},
 		{"that was cut", "a", good[:len(good)-4], 0, 0},
 		{"that is a stump", "a", good[:4], 21, 3},
@@ -210,9 +257,9 @@ func TestACursorGoesOnWithItsOwnListingOnly(t *testing.T) {
 		{"that is a member", "a", "a2", 0, 0},
 		{"that is oversized", "a", strings.Repeat("A", dvv.MaxTokenLen+1), dvv.MaxTokenLen, dvv.MaxTokenLen + 1},
 		{"around nothing", "", must(n.sealer.Seal(scope, nil)), 0, 0},
-		{"around no member", "", must(n.sealer.Seal(scope, []byte{0})), 0, 0},
-		{"around more than a member", "", must(n.sealer.Seal(scope, append([]byte{0}, strings.Repeat("x", 5000)...))), 0, 0},
-		{"around a prefix longer than the member", "a", must(n.sealer.Seal(scope, []byte("\x05a"))), 0, 0},
+		{"around no member", "", must(n.sealer.Seal(scope, server.ListingSum(replica.Span{}))), 0, 0},
+		{"around more than a member", "", must(n.sealer.Seal(scope, append(server.ListingSum(replica.Span{}), strings.Repeat("x", 5000)...))), 0, 0},
+		{"of a format of the past", "a", must(n.sealer.Seal(scope, []byte("\x01a1"))), 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := s.set.Members(t.Context(), connect.NewRequest(&v1.SetServiceMembersRequest{Bucket: "carts", Key: "listed", Prefix: test.prefix, Cursor: test.cursor}))

@@ -232,7 +232,7 @@ func TestEachReadOfOneCallCoversTheOnesBefore(t *testing.T) {
 			Clock: dvv.ClockOf(dvv.Dot{Actor: 5, Seq: uint64(len(asked))}), More: len(asked) < 3, Last: strings.Repeat("m", len(asked)),
 		}}
 	}
-	res, err := c.set.Size(t.Context(), connect.NewRequest(&v1.SetServiceSizeRequest{Bucket: "carts", Key: "42", Options: &v1.ReadOptions{Session: &v1.SessionTokens{}}}))
+	res, err := c.set.Members(t.Context(), connect.NewRequest(&v1.SetServiceMembersRequest{Bucket: "carts", Key: "42", Options: &v1.ReadOptions{Session: &v1.SessionTokens{}}}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +241,7 @@ func TestEachReadOfOneCallCoversTheOnesBefore(t *testing.T) {
 			t.Errorf("read %d was to cover %v", i, session)
 		}
 	}
-	if got := must(n.sealer.OpenContext(sessionScope("set.size", "42"), res.Msg.GetInfo().GetSession())); len(asked) != 3 || got.Count() != 3 {
+	if got := must(n.sealer.OpenContext(sessionScope("set.members", "42"), res.Msg.GetInfo().GetSession())); len(asked) != 3 || got.Count() != 3 {
 		t.Errorf("after %d reads the session is %v", len(asked), got)
 	}
 }

@@ -60,13 +60,13 @@ func TestACallThatReadsSeveralTimesReportsTheWorst(t *testing.T) {
 		n.instead = &replica.Result{Merged: &replica.Merged{More: i < len(reads)-1, Last: "m"}, Staleness: reads[i]}
 		i++
 	}
-	res, err := c.set.Size(t.Context(), connect.NewRequest(&v1.SetServiceSizeRequest{Bucket: "carts", Key: "42"}))
+	res, err := c.set.Members(t.Context(), connect.NewRequest(&v1.SetServiceMembersRequest{Bucket: "carts", Key: "42"}))
 	want := &v1.Staleness{BoundMs: proto.Uint64(9), ReachableBoundMs: proto.Uint64(3), Unreachable: []string{"n2", "n3"}}
 	if diff := cmp.Diff(want, res.Msg.GetInfo().GetStaleness(), protocmp.Transform()); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 	reads, i = []replica.Staleness{{Bound: replica.Unknown}, {Bound: 5 * ms, Reachable: ms}}, 0
-	res, err = c.set.Size(t.Context(), connect.NewRequest(&v1.SetServiceSizeRequest{Bucket: "carts", Key: "42"}))
+	res, err = c.set.Members(t.Context(), connect.NewRequest(&v1.SetServiceMembersRequest{Bucket: "carts", Key: "42"}))
 	if got := res.Msg.GetInfo().GetStaleness(); err != nil || got.BoundMs != nil || got.GetReachableBoundMs() != 1 {
 		t.Errorf("unknown once is unknown in all: %v, %v", got, err)
 	}

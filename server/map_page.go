@@ -70,7 +70,7 @@ func (c *call) listMap(ctx context.Context, m *cartwheelv1.MapServiceGetRequest)
 		return nil, tooLarge(crdt.MaxFieldName, n, "prefix of %d bytes, limit %d", n, crdt.MaxFieldName)
 	}
 	prefix := crdt.PathPrefix(m.GetPrefix())
-	after, p := c.openCursor(m.GetCursor(), prefix)
+	after, p := c.openCursor(m.GetCursor(), replica.Span{Prefix: prefix})
 	if p != nil {
 		return nil, p
 	}
@@ -86,7 +86,7 @@ func (c *call) listMap(ctx context.Context, m *cartwheelv1.MapServiceGetRequest)
 	if p != nil || !more {
 		return res, p
 	}
-	res.NextCursor, p = c.sealCursor(prefix, last)
+	res.NextCursor, p = c.sealCursor(replica.Span{Prefix: prefix}, last)
 	return res, p
 }
 

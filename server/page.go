@@ -22,7 +22,8 @@ import (
 func (c *call) scan(ctx context.Context, o *cartwheelv1.ReadOptions, span replica.Span, rows func() int, fn func(string, crdt.Member, crdt.Row) bool) (last string, more bool, p *problem) {
 	for {
 		span.Limit = min(max(rows(), minRows), replica.MaxPage)
-		merged, p := c.read(ctx, o, replica.Query{Span: &span})
+		asked := span
+		merged, p := c.read(ctx, o, replica.Query{Span: &asked})
 		if p != nil {
 			return "", false, p
 		}
@@ -38,8 +39,7 @@ func (c *call) scan(ctx context.Context, o *cartwheelv1.ReadOptions, span replic
 		if !merged.More {
 			return "", false, nil
 		}
-		// A new span: the shard keeps the query while a late answer may come.
-		span = replica.Span{Prefix: span.Prefix, After: merged.Last}
+		span.After = merged.Last // in a copy: the shard keeps the query while a late answer may come
 	}
 }
 
@@ -86,47 +86,30 @@ func (s setService) Members(ctx context.Context, req *connect.Request[cartwheelv
 }
 
 func (c *call) members(ctx context.Context, m *cartwheelv1.SetServiceMembersRequest) (*cartwheelv1.SetServiceMembersResponse, *problem) {
-	if n := len(m.GetPrefix()); n > crdt.MaxMember {
-		return nil, tooLarge(crdt.MaxMember, n, "prefix of %d bytes, limit %d", n, crdt.MaxMember)
+	span := replica.Span{Prefix: m.GetPrefix(), From: m.GetFrom(), Until: m.GetUntil()}
+	for _, bound := range []struct{ what, is string }{{"prefix", span.Prefix}, {"from", span.From}, {"until", span.Until}} {
+		if n := len(bound.is); n > crdt.MaxMember {
+			return nil, tooLarge(crdt.MaxMember, n, "%s of %d bytes, limit %d", bound.what, n, crdt.MaxMember)
+		}
 	}
-	after, p := c.openCursor(m.GetCursor(), m.GetPrefix())
-	if p != nil {
+	var p *problem
+	if span.After, p = c.openCursor(m.GetCursor(), span); p != nil {
 		return nil, p
 	}
 	pg := page{wanted: int(min(m.GetLimit(), MaxPage))}
 	if pg.wanted == 0 {
 		pg.wanted = DefaultPage
 	}
-	span := replica.Span{Prefix: m.GetPrefix(), After: after}
 	last, more, p := c.scan(ctx, m.GetOptions(), span, func() int { return pg.wanted - len(pg.members) }, pg.take)
 	if p != nil {
 		return nil, p
 	}
 	res := &cartwheelv1.SetServiceMembersResponse{Info: c.info, Members: pg.members}
 	if more {
-		if res.NextCursor, p = c.sealCursor(m.GetPrefix(), last); p != nil {
+		if res.NextCursor, p = c.sealCursor(span, last); p != nil {
 			return nil, p
 		}
 	}
 	res.Context, p = c.seal(pg.shown)
 	return res, p
-}
-
-// Size counts by reading every page at the quorum asked for: exact for a set
-// that rests, and as good as a listing for one that changes meanwhile.
-func (s setService) Size(ctx context.Context, req *connect.Request[cartwheelv1.SetServiceSizeRequest]) (*connect.Response[cartwheelv1.SetServiceSizeResponse], error) {
-	m := req.Msg
-	c, err := s.call("set.size", crdt.Set, m.GetBucket(), m.GetKey())
-	if err != nil {
-		return nil, err
-	}
-	res := &cartwheelv1.SetServiceSizeResponse{Info: c.info}
-	_, _, p := c.scan(ctx, m.GetOptions(), replica.Span{}, func() int { return replica.MaxPage }, func(string, crdt.Member, crdt.Row) bool {
-		res.Size++
-		return true
-	})
-	if p != nil {
-		return nil, c.error(p)
-	}
-	return connect.NewResponse(res), nil
 }

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
-	"strings"
+	"hash/fnv"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
+	"github.com/cartwheel-db/cartwheel/replica"
 	cartwheelv1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
 )
 
@@ -57,11 +59,19 @@ func (c *call) covering(written dvv.Clock, given *dvv.Clock) (string, *problem) 
 	return c.seal(written)
 }
 
-// A cursor is the length of the listing's prefix and the last member it went
-// past: it goes on with that very listing and no other.
+// A cursor is a sum over what the listing was narrowed to, 8 bytes, and the last
+// member it went past: it goes on with that very listing and no other.
 
-func (c *call) sealCursor(prefix, last string) (string, *problem) {
-	payload := append(binary.AppendUvarint(nil, uint64(len(prefix))), last...)
+func listingSum(of replica.Span) []byte {
+	h := fnv.New64a()
+	for _, bound := range [...]string{of.Prefix, of.From, of.Until} {
+		_, _ = h.Write(append(binary.AppendUvarint(nil, uint64(len(bound))), bound...))
+	}
+	return h.Sum(nil)
+}
+
+func (c *call) sealCursor(of replica.Span, last string) (string, *problem) {
+	payload := append(listingSum(of), last...)
 	token, err := c.backend.Sealer().Seal(c.scope(dvv.PurposeCursor), payload)
 	if err != nil {
 		return "", badContext(err)
@@ -69,18 +79,16 @@ func (c *call) sealCursor(prefix, last string) (string, *problem) {
 	return token, nil
 }
 
-func (c *call) openCursor(token, prefix string) (after string, p *problem) {
+func (c *call) openCursor(token string, of replica.Span) (after string, p *problem) {
 	if token == "" {
 		return "", nil
 	}
 	payload, err := c.backend.Sealer().Open(c.scope(dvv.PurposeCursor), token)
 	if err == nil {
-		size, n := binary.Uvarint(payload)
-		if n <= 0 {
-			err = errors.New("no length of a prefix")
-		} else if after = string(payload[n:]); size != uint64(len(prefix)) || !strings.HasPrefix(after, prefix) {
-			err = errors.New("it belongs to a listing under another prefix")
+		if last, same := bytes.CutPrefix(payload, listingSum(of)); !same {
+			err = errors.New("it belongs to another listing")
 		} else {
+			after = string(last)
 			err = c.checkAfter(after)
 		}
 	}
