@@ -26,8 +26,9 @@ func (b *Blob) With(options ...CallOption) *Blob { return &Blob{b.with(options)}
 
 // BlobValue is what a read of a blob shows.
 type BlobValue struct {
-	Siblings [][]byte // none for an absent blob, several after concurrent puts
-	Context  Context  // covers exactly these
+	Siblings  [][]byte    // none for an absent blob, several after concurrent puts
+	ExpiresAt []time.Time // of each of the siblings: no longer shown from then on; zero for never
+	Context   Context     // covers exactly these
 }
 
 // Get reads all siblings.
@@ -39,7 +40,13 @@ func (b *Blob) Get(ctx context.Context) (BlobValue, error) {
 			return e.blob.Get(ctx, connect.NewRequest(request))
 		}
 	})
-	return BlobValue{Siblings: res.GetSiblings(), Context: Context(res.GetContext())}, err
+	value := BlobValue{Siblings: res.GetSiblings(), ExpiresAt: make([]time.Time, len(res.GetSiblings())), Context: Context(res.GetContext())}
+	for i, at := range res.GetExpiresAtMs() {
+		if i < len(value.ExpiresAt) {
+			value.ExpiresAt[i] = expiresAt(at)
+		}
+	}
+	return value, err
 }
 
 // Put writes the value in place of what the context showed, and beside all

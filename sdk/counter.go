@@ -2,6 +2,7 @@ package cartwheel
 
 import (
 	"context"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -36,8 +37,21 @@ func (c *Counter) Add(ctx context.Context, delta int64) (int64, error) {
 	return res.GetValue(), err
 }
 
+// CounterValue is what a read of a counter shows.
+type CounterValue struct {
+	Value     int64
+	Saturated bool      // it went past int64, and is the nearest end
+	ExpiresAt time.Time // nothing of it is shown from then on; parts may go before; zero for never
+}
+
 // Get reads the value.
 func (c *Counter) Get(ctx context.Context) (int64, error) {
+	shown, err := c.Read(ctx)
+	return shown.Value, err
+}
+
+// Read reads the value and what there is to say about it.
+func (c *Counter) Read(ctx context.Context) (CounterValue, error) {
 	request := &cartwheelv1.CounterServiceGetRequest{Bucket: c.bucket, Key: c.key}
 	res, err := read(ctx, c.address, "counter.get", nil, func(options *cartwheelv1.ReadOptions) invoke[cartwheelv1.CounterServiceGetResponse] {
 		request.Options = options
@@ -46,7 +60,7 @@ func (c *Counter) Get(ctx context.Context) (int64, error) {
 		}
 	})
 	c.saturated(res.GetSaturated())
-	return res.GetValue(), err
+	return CounterValue{Value: res.GetValue(), Saturated: res.GetSaturated(), ExpiresAt: expiresAt(res.GetExpiresAtMs())}, err
 }
 
 // Reset takes away what a read now shows, and returns that. Increments that run

@@ -41,6 +41,7 @@ type fakeCluster struct {
 	deletes []string                               // their contexts
 
 	staleness    *cartwheelv1.Staleness   // of reads
+	expires      []uint64                 // what reads say of the expiry of values, in order
 	sessionLimit int                      // a session that has seen this many replies grows no more; 0 for none
 	answers      map[string]proto.Message // by operation id: a retry gets the first answer
 	seen         []request
@@ -56,6 +57,7 @@ type request struct {
 	w, r        uint32
 	fast        bool
 	maxStale    uint64
+	expires     uint64
 	session     *cartwheelv1.SessionTokens
 	covers      []int  // what the session's tokens stand for
 	reply       uint64 // the stamp of the reply, which is also what its session has seen beside
@@ -184,7 +186,7 @@ func (n *fakeNode) door(inside http.Handler) http.Handler {
 func (n *fakeNode) begin(procedure string, w *cartwheelv1.WriteOptions, r *cartwheelv1.ReadOptions) *cartwheelv1.ReplyInfo {
 	n.seen = append(n.seen, request{
 		node: n.number, procedure: procedure, operationID: w.GetOperationId(),
-		stamp: max(w.GetStamp(), r.GetStamp()), w: w.GetW(), r: r.GetR(), fast: r.GetFast(),
+		stamp: max(w.GetStamp(), r.GetStamp()), w: w.GetW(), r: r.GetR(), fast: r.GetFast(), expires: w.GetExpiresAtMs(),
 	})
 	n.stamp = max(n.stamp, w.GetStamp(), r.GetStamp()) + 1
 	info := &cartwheelv1.ReplyInfo{Stamp: n.stamp, ReplicasAnswered: 2, Coordinator: fmt.Sprint("node-", n.number)}
@@ -210,6 +212,14 @@ func (n *fakeNode) begin(procedure string, w *cartwheelv1.WriteOptions, r *cartw
 		info.Session = token(append(slices.Clone(asked.covers), int(n.stamp)))
 	}
 	return info
+}
+
+// expiry is that of the only value of a key. The caller holds mu.
+func (c *fakeCluster) expiry() uint64 {
+	if len(c.expires) == 0 {
+		return 0
+	}
+	return c.expires[0]
 }
 
 // once is a mutation: at most one effect per operation id, and the first answer
@@ -408,7 +418,7 @@ func (s counterService) Get(_ context.Context, r *connect.Request[cartwheelv1.Co
 	case "torn":
 		return nil, failure(connect.CodeInvalidArgument, &cartwheelv1.ErrorDetail{Reason: cartwheelv1.ErrorDetail_REASON_SESSION_INVALID, Limit: 21, Actual: 3})
 	}
-	return connect.NewResponse(&cartwheelv1.CounterServiceGetResponse{Info: info, Value: s.counts[at(r.Msg.GetBucket(), r.Msg.GetKey())], Saturated: r.Msg.GetKey() == "brimming"}), nil
+	return connect.NewResponse(&cartwheelv1.CounterServiceGetResponse{Info: info, Value: s.counts[at(r.Msg.GetBucket(), r.Msg.GetKey())], Saturated: r.Msg.GetKey() == "brimming", ExpiresAtMs: s.expiry()}), nil
 }
 
 func (s counterService) Reset(_ context.Context, r *connect.Request[cartwheelv1.CounterServiceResetRequest]) (*connect.Response[cartwheelv1.CounterServiceResetResponse], error) {
@@ -433,7 +443,7 @@ func (s registerService) Get(_ context.Context, r *connect.Request[cartwheelv1.R
 	defer s.mu.Unlock()
 	info := s.begin("register.get", nil, r.Msg.GetOptions())
 	value, exists := s.regs[at(r.Msg.GetBucket(), r.Msg.GetKey())]
-	res := &cartwheelv1.RegisterServiceGetResponse{Info: info, Exists: exists, Value: value, Stamp: info.GetStamp(), Context: "shown"}
+	res := &cartwheelv1.RegisterServiceGetResponse{Info: info, Exists: exists, Value: value, Stamp: info.GetStamp(), Context: "shown", ExpiresAtMs: s.expiry()}
 	if r.Msg.GetWithConcurrent() {
 		res.Concurrent = []*cartwheelv1.RegisterLoser{{Value: []byte("late"), Stamp: 7}}
 	}
@@ -458,7 +468,7 @@ func (s blobService) Get(_ context.Context, r *connect.Request[cartwheelv1.BlobS
 	for _, dot := range dots {
 		res.Siblings = append(res.Siblings, live[dot])
 	}
-	res.Context = token(dots)
+	res.Context, res.ExpiresAtMs = token(dots), s.expires
 	return connect.NewResponse(res), nil
 }
 

@@ -113,10 +113,7 @@ func (c MapChange) proto() (*cartwheelv1.MapChange, []string) {
 	if c.step == nil {
 		return &cartwheelv1.MapChange{}, nil
 	}
-	step := &cartwheelv1.MapChange{Field: c.step.GetField(), Change: c.step.GetChange()}
-	if !c.until.IsZero() {
-		step.ExpiresAtMs = uint64(max(1, c.until.UnixMilli())) // 0 means never
-	}
+	step := &cartwheelv1.MapChange{Field: c.step.GetField(), Change: c.step.GetChange(), ExpiresAtMs: expiryMillis(c.until)}
 	return step, []string{step.GetField(), step.GetAdd().GetMember(), step.GetRemoveMember()}
 }
 

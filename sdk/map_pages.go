@@ -122,10 +122,3 @@ func fieldShown(f *cartwheelv1.MapField) MapField {
 	}
 	return field
 }
-
-func expiresAt(ms uint64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(int64(ms))
-}

@@ -2,6 +2,7 @@ package cartwheel
 
 import (
 	"context"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -25,9 +26,10 @@ func (r *Register) With(options ...CallOption) *Register { return &Register{r.wi
 type RegisterValue struct {
 	Exists     bool // false for an absent register; an empty value exists
 	Value      []byte
-	Stamp      uint64  // when it was written, as a hybrid logical clock
-	Context    Context // covers the value and its concurrent losers
-	Concurrent []Loser // newest first; filled by Register.Concurrent only
+	Stamp      uint64    // when it was written, as a hybrid logical clock
+	ExpiresAt  time.Time // no longer shown from then on; zero for never
+	Context    Context   // covers the value and its concurrent losers
+	Concurrent []Loser   // newest first; filled by Register.Concurrent only
 }
 
 // Loser is a concurrent write that lost.
@@ -65,7 +67,7 @@ func (r *Register) get(ctx context.Context, withConcurrent bool) (RegisterValue,
 	if err != nil {
 		return RegisterValue{}, err
 	}
-	value := RegisterValue{Exists: res.GetExists(), Value: res.GetValue(), Stamp: res.GetStamp(), Context: Context(res.GetContext())}
+	value := RegisterValue{Exists: res.GetExists(), Value: res.GetValue(), Stamp: res.GetStamp(), ExpiresAt: expiresAt(res.GetExpiresAtMs()), Context: Context(res.GetContext())}
 	for _, loser := range res.GetConcurrent() {
 		value.Concurrent = append(value.Concurrent, Loser{Value: loser.GetValue(), Stamp: loser.GetStamp()})
 	}

@@ -3,6 +3,7 @@ package cartwheel
 import (
 	"context"
 	"errors"
+	"time"
 	"unicode/utf8"
 
 	"connectrpc.com/connect"
@@ -42,6 +43,7 @@ type settings struct {
 	maxStaleness uint64 // milliseconds
 	session      *Session
 	operationID  string
+	expires      func(*DB) time.Time // of what is written; nil for never
 	info         *Info
 	reissued     bool // an operation id was replaced once already
 }
@@ -123,8 +125,9 @@ func mutate[Res any, P interface {
 		if !given {
 			c.operationID = a.db.issue(ctx)
 		}
+		until := a.settings.until(a.db)
 		res, err := inTurn[Res, P](ctx, a, c, func(session *cartwheelv1.SessionTokens) invoke[Res] {
-			return send(&cartwheelv1.WriteOptions{W: a.settings.w, OperationId: c.operationID, Stamp: a.db.seen.load(), Session: session})
+			return send(&cartwheelv1.WriteOptions{W: a.settings.w, OperationId: c.operationID, Stamp: a.db.seen.load(), Session: session, ExpiresAtMs: until})
 		})
 		// An id of our own making that was refused as too old by the first node
 		// that ever saw it proves that nothing happened: our reckoning of the

@@ -248,20 +248,11 @@ func (s *Set) page(ctx context.Context, list listing) (Page, error) {
 	}
 	page := Page{Next: res.GetNextCursor(), Context: Context(res.GetContext())}
 	for _, member := range res.GetMembers() {
-		shown := Member{Name: member.GetMember(), Note: member.GetNote()}
-		if at := member.GetExpiresAtMs(); at != 0 {
-			shown.ExpiresAt = time.UnixMilli(int64(at))
-		}
-		page.Members = append(page.Members, shown)
+		page.Members = append(page.Members, Member{Name: member.GetMember(), Note: member.GetNote(), ExpiresAt: expiresAt(member.GetExpiresAtMs())})
 	}
 	return page, nil
 }
 
 func (m Member) proto() *cartwheelv1.Member {
-	member := &cartwheelv1.Member{Member: m.Name, Note: m.Note}
-	if !m.ExpiresAt.IsZero() {
-		// 0 means never, so the epoch and all before it become its first moment.
-		member.ExpiresAtMs = uint64(max(1, m.ExpiresAt.UnixMilli()))
-	}
-	return member
+	return &cartwheelv1.Member{Member: m.Name, Note: m.Note, ExpiresAtMs: expiryMillis(m.ExpiresAt)}
 }

@@ -132,7 +132,7 @@ var operations = map[string]operation{
 		for _, l := range v.Concurrent {
 			lost = append(lost, string(l.Value))
 		}
-		return result{"exists": v.Exists, "value": string(v.Value), "expires": expiry(registerExpiry(v)), "context": string(v.Context), "concurrent": lost}, err
+		return result{"exists": v.Exists, "value": string(v.Value), "expires": expiry(v.ExpiresAt), "context": string(v.Context), "concurrent": lost}, err
 	},
 	"register.delete": func(ctx context.Context, h handle, a *arguments) (result, error) {
 		shown := a.token("context")
