@@ -51,12 +51,12 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writ
 	return s.report(errs, err)
 }
 
-const rootHelp = `Cartwheel keeps replicated values that merge: sets, counters, registers, and
+const rootHelp = `Cartwheel keeps replicated values that merge: sets, counters, registers, maps, and
 blobs that never merge by themselves. Start a cluster on this machine with
 "cartwheel dev"; the other commands talk to it without flags.
 
 A KEY is bucket/key, split at the first slash: carts/42. A set, a counter, a
-register and a blob of one KEY are four values.
+register, a blob and a map of one KEY are five values.
 
 Exit codes:
   0  done
@@ -106,7 +106,7 @@ func newRoot() (*cobra.Command, *session) {
 			root.AddCommand(c)
 		}
 	}
-	add(groupValues, newSetCommand(s), newCounterCommand(s), newRegisterCommand(s), newBlobCommand(s))
+	add(groupValues, newSetCommand(s), newCounterCommand(s), newRegisterCommand(s), newBlobCommand(s), newMapCommand(s))
 	add(groupCluster, newStatusCommand(s), newMembersCommand(s), newRingCommand(s), newWhereCommand(s),
 		newPartitionsCommand(s), newVerifyCommand(s), newRecoverCommand(s), newBenchCommand(s))
 	add(groupNodes, newInitCommand(), newServeCommand(), newDevCommand())
