@@ -63,6 +63,8 @@ export interface CallOptions {
   operationId?: string;
   /** What a mutation writes is no longer shown from then on, by the clock of the cluster. */
   expiresAt?: Date;
+  /** The same, so many milliseconds after the call begins. */
+  expiresInMs?: number;
   /** Called with what each answered operation says about itself. */
   onInfo?: (info: Info) => void;
 }
@@ -126,16 +128,17 @@ export class Address {
     names: readonly string[],
     send: (to: Endpoint, options: Write, limits: Limits) => Promise<T>,
   ): Promise<T> {
-    const { w, operationId, expiresAt } = this.options;
+    const { w, operationId, expiresAt, expiresInMs } = this.options;
+    const { operations } = this.shared;
     for (let reissued = false; ; reissued = true) {
       const call = newCall(op, this.bucket, this.key);
       this.#checkNames(call, names);
-      const expiresAtMs = expiry(expiresAt);
-      call.operationId = operationId ?? (await this.shared.operations.issue());
+      call.operationId = operationId ?? (await operations.issue());
+      const expiresAtMs = expiry(expiresInMs === undefined ? expiresAt : new Date(operations.clock.now().now + expiresInMs));
       try {
         return await this.#inTurn(call, (session) => {
           const options: Write = {
-            w: w ?? 0, operationId: call.operationId ?? "", stamp: this.shared.operations.stamp, session, expiresAtMs,
+            w: w ?? 0, operationId: call.operationId ?? "", stamp: operations.stamp, session, expiresAtMs,
           };
           return (to, limits) => send(to, options, limits);
         });
