@@ -234,8 +234,10 @@ type setSize struct {
 func newSetSizeCommand(s *session) *cobra.Command {
 	var r reading
 	c := &cobra.Command{
-		Use:     "size KEY",
-		Short:   "Count the members",
+		Use:   "size KEY",
+		Short: "Count the members",
+		Long: `Count the members. Replicas that hold the same tell the number without reading; while
+they differ all members are read.`,
 		Example: `  cartwheel set size carts/42`,
 		Args:    takes("KEY", 1, 1),
 	}
@@ -277,16 +279,18 @@ type member struct {
 func newSetMembersCommand(s *session) *cobra.Command {
 	var r reading
 	var k keep
-	var prefix, cursor string
+	var prefix, from, until, cursor string
 	var limit uint32
 	c := &cobra.Command{
 		Use:   "members KEY",
 		Short: "List the members",
 		Long: `List the members in byte order, one per line; a name that would break the line is
-quoted. With --limit, one page of at most that many, and where the next begins.
-A context is given for what one page shows.`,
+quoted. With --limit, one page of at most that many, and where the next begins;
+--cursor goes with the prefix and range of the page before. A context is given for
+what one page shows.`,
 		Example: `  cartwheel set members carts/42
   cartwheel set members carts/42 --prefix m
+  cartwheel set members carts/42 --from m --until n
   cartwheel set members carts/42 --limit 100
   cartwheel set members carts/42 --limit 100 --cursor CURSOR`,
 		Args: takes("KEY", 1, 1),
@@ -294,6 +298,8 @@ A context is given for what one page shows.`,
 	r.flags(c)
 	k.flags(c)
 	c.Flags().StringVar(&prefix, "prefix", "", "only members that begin with this")
+	c.Flags().StringVar(&from, "from", "", "only this member and those behind it")
+	c.Flags().StringVar(&until, "until", "", "only members before this one")
 	c.Flags().StringVar(&cursor, "cursor", "", "begin where an earlier page ended")
 	c.Flags().Uint32Var(&limit, "limit", 0, "one page of at most this many, from 1 (default: all pages)")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -304,7 +310,7 @@ A context is given for what one page shows.`,
 		defer t.db.Close()
 		object := setMembers{of: t.of(), Members: []member{}}
 		pages := 0
-		list := []cartwheel.ListOption{cartwheel.Prefix(prefix), cartwheel.From(cursor), cartwheel.PageSize(limit)}
+		list := []cartwheel.ListOption{cartwheel.Prefix(prefix), cartwheel.Between(from, until), cartwheel.From(cursor), cartwheel.PageSize(limit)}
 		for page, err := range t.db.Set(t.bucket, t.key).With(r.options(t)...).Pages(c.Context(), list...) {
 			if err != nil {
 				return err
