@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,15 +27,20 @@ until somebody who was shown them puts one value in their place:
 
 type blobValue struct {
 	of
-	Siblings []data `json:"siblings"`
-	Context  string `json:"context"`
-	Info     info   `json:"info"`
+	Siblings []sibling `json:"siblings"`
+	Context  string    `json:"context"`
+	Info     info      `json:"info"`
+}
+
+type sibling struct {
+	data
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
 func newBlobGetCommand(s *session) *cobra.Command {
 	var r reading
 	var k keep
-	var sibling int
+	var only int
 	c := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Read the value, or all siblings",
@@ -49,10 +55,10 @@ value the exit code is 3.`,
 	}
 	r.flags(c)
 	k.flags(c)
-	c.Flags().IntVar(&sibling, "sibling", 0, "print the bytes of this sibling, from 1")
+	c.Flags().IntVar(&only, "sibling", 0, "print the bytes of this sibling, from 1")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if c.Flags().Changed("sibling") && sibling < 1 {
-			return usagef("blob get %s: --sibling %d: they count from 1", args[0], sibling)
+		if c.Flags().Changed("sibling") && only < 1 {
+			return usagef("blob get %s: --sibling %d: they count from 1", args[0], only)
 		}
 		t, err := s.target(c.Context(), args[0])
 		if err != nil {
@@ -66,19 +72,19 @@ value the exit code is 3.`,
 		if err := k.save(value.Context); err != nil {
 			return err
 		}
-		object := blobValue{of: t.of(), Siblings: []data{}, Context: string(value.Context), Info: t.reply()}
-		for _, bytes := range value.Siblings {
-			object.Siblings = append(object.Siblings, asData(bytes))
+		object := blobValue{of: t.of(), Siblings: []sibling{}, Context: string(value.Context), Info: t.reply()}
+		for i, bytes := range value.Siblings {
+			object.Siblings = append(object.Siblings, sibling{asData(bytes), asTime(value.ExpiresAt[i])})
 		}
 		s.warn(c, t)
-		err = s.answer(c, object, func(w io.Writer) error { return object.text(w, sibling) })
+		err = s.answer(c, object, func(w io.Writer) error { return object.text(w, only) })
 		switch {
 		case err != nil:
 			return err
 		case len(value.Siblings) == 0:
 			return &absentError{fmt.Sprintf("blob.get %s: no value", args[0])}
-		case sibling > len(value.Siblings):
-			return &absentError{fmt.Sprintf("blob.get %s: no sibling %d, of %d", args[0], sibling, len(value.Siblings))}
+		case only > len(value.Siblings):
+			return &absentError{fmt.Sprintf("blob.get %s: no sibling %d, of %d", args[0], only, len(value.Siblings))}
 		}
 		return nil
 	}
@@ -86,15 +92,15 @@ value the exit code is 3.`,
 }
 
 // text prints one value as it is: the given sibling, or the only one.
-func (o blobValue) text(w io.Writer, sibling int) error {
-	if sibling == 0 && len(o.Siblings) == 1 {
-		sibling = 1
+func (o blobValue) text(w io.Writer, only int) error {
+	if only == 0 && len(o.Siblings) == 1 {
+		only = 1
 	}
-	if sibling > 0 {
-		if sibling > len(o.Siblings) {
+	if only > 0 {
+		if only > len(o.Siblings) {
 			return nil
 		}
-		_, err := w.Write(o.Siblings[sibling-1].Value)
+		_, err := w.Write(o.Siblings[only-1].Value)
 		return err
 	}
 	for i, value := range o.Siblings {
@@ -107,6 +113,7 @@ func (o blobValue) text(w io.Writer, sibling int) error {
 
 func newBlobPutCommand(s *session) *cobra.Command {
 	var m mutation
+	var l lasting
 	var in input
 	var with shown
 	var k keep
@@ -118,14 +125,20 @@ what --context showed, and stands beside all else; without one it replaces
 nothing.`,
 		Example: `  cartwheel blob put docs/plan "first draft"
   cartwheel blob put docs/plan --file plan.txt --context @seen
-  cartwheel blob put docs/plan --save-context mine < plan.txt`,
+  cartwheel blob put docs/plan --save-context mine < plan.txt
+  cartwheel blob put drafts/plan --file plan.txt --expires 24h`,
 		Args: takes("KEY [VALUE]", 1, 2),
 	}
 	m.flags(c)
 	in.flags(c)
+	l.flags(c)
 	with.flags(c)
 	k.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		until, err := l.options("blob put")
+		if err != nil {
+			return err
+		}
 		value, err := in.value(c, args[1:])
 		if err != nil {
 			return err
@@ -139,7 +152,7 @@ nothing.`,
 			return err
 		}
 		defer t.db.Close()
-		mine, err := t.db.Blob(t.bucket, t.key).With(m.options(t)...).Put(c.Context(), value, token)
+		mine, err := t.db.Blob(t.bucket, t.key).With(append(m.options(t), until...)...).Put(c.Context(), value, token)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,32 +24,45 @@ func newCounterCommand(s *session) *cobra.Command {
 
 type counterValue struct {
 	of
-	Value     int64 `json:"value"`
-	Saturated bool  `json:"saturated"`
-	Info      info  `json:"info"`
+	Value     int64      `json:"value"`
+	Saturated bool       `json:"saturated"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	Info      info       `json:"info"`
 }
 
 func newCounterAddCommand(s *session) *cobra.Command {
 	var m mutation
+	var l lasting
 	c := &cobra.Command{
 		Use:   "add KEY [N]",
 		Short: "Add N, by default 1",
-		Long:  "Add N, by default 1, and print the value just after as the coordinator saw it.\nN may be negative.",
+		Long: `Add N, by default 1, and print the value just after as the coordinator saw it. N may
+be negative. What one coordinator added expires together, at the latest time given
+with any of it (for ever is later than any), so give all increments of a counter
+the same expiry.`,
 		Example: `  cartwheel counter add likes/page-1
   cartwheel counter add likes/page-1 3
-  cartwheel counter add likes/page-1 -3`,
+  cartwheel counter add likes/page-1 -3
+  cartwheel counter add tries/ann --expires 10m`,
 		Args: takes("KEY [N]", 1, 2),
 	}
 	m.flags(c)
+	l.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		until, err := l.options("counter add")
+		if err != nil {
+			return err
+		}
 		delta := int64(1)
 		if len(args) == 2 {
-			var err error
 			if delta, err = strconv.ParseInt(args[1], 10, 64); err != nil {
 				return usagef("counter add %s: N %q: want a whole number of 64 bits with a sign", args[0], args[1])
 			}
 		}
-		return s.counter(c, args[0], m.options, func(counter *cartwheel.Counter) (int64, error) { return counter.Add(c.Context(), delta) })
+		return s.counter(c, args[0], m.options, func(counter *cartwheel.Counter) (v cartwheel.CounterValue, err error) {
+			v.Value, err = counter.With(until...).Add(c.Context(), delta)
+			return v, err
+		})
 	}
 	return c
 }
@@ -63,7 +77,7 @@ func newCounterGetCommand(s *session) *cobra.Command {
 	}
 	r.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return s.counter(c, args[0], r.options, func(counter *cartwheel.Counter) (int64, error) { return counter.Get(c.Context()) })
+		return s.counter(c, args[0], r.options, func(counter *cartwheel.Counter) (cartwheel.CounterValue, error) { return counter.Read(c.Context()) })
 	}
 	return c
 }
@@ -79,13 +93,16 @@ func newCounterResetCommand(s *session) *cobra.Command {
 	}
 	m.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return s.counter(c, args[0], m.options, func(counter *cartwheel.Counter) (int64, error) { return counter.Reset(c.Context()) })
+		return s.counter(c, args[0], m.options, func(counter *cartwheel.Counter) (v cartwheel.CounterValue, err error) {
+			v.Value, err = counter.Reset(c.Context())
+			return v, err
+		})
 	}
 	return c
 }
 
 // counter carries out one operation and prints the number it gives.
-func (s *session) counter(c *cobra.Command, key string, options func(*target) []cartwheel.CallOption, do func(*cartwheel.Counter) (int64, error)) error {
+func (s *session) counter(c *cobra.Command, key string, options func(*target) []cartwheel.CallOption, do func(*cartwheel.Counter) (cartwheel.CounterValue, error)) error {
 	t, err := s.target(c.Context(), key)
 	if err != nil {
 		return err
@@ -99,8 +116,8 @@ func (s *session) counter(c *cobra.Command, key string, options func(*target) []
 	if t.info.Saturated && s.output == "text" {
 		fmt.Fprintln(c.ErrOrStderr(), "cartwheel: note: the sum is past 64 bits; this is the nearest end")
 	}
-	return s.answer(c, counterValue{t.of(), value, t.info.Saturated, t.reply()}, func(w io.Writer) error {
-		_, err := fmt.Fprintln(w, value)
+	return s.answer(c, counterValue{t.of(), value.Value, t.info.Saturated, asTime(value.ExpiresAt), t.reply()}, func(w io.Writer) error {
+		_, err := fmt.Fprintln(w, value.Value)
 		return err
 	})
 }

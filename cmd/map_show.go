@@ -129,14 +129,6 @@ func asMember(m cartwheel.Member) member {
 	return shown
 }
 
-func asTime(at time.Time) *time.Time {
-	if at.IsZero() {
-		return nil
-	}
-	at = at.UTC()
-	return &at
-}
-
 // fieldLines prints fields, or of one that was asked for alone its value.
 func fieldLines(w io.Writer, fields []cartwheel.MapField, alone bool) error {
 	for _, f := range fields {

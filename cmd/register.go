@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,7 @@ type valueChange struct {
 
 func newRegisterSetCommand(s *session) *cobra.Command {
 	var m mutation
+	var l lasting
 	var in input
 	c := &cobra.Command{
 		Use:   "set KEY [VALUE]",
@@ -40,12 +42,18 @@ func newRegisterSetCommand(s *session) *cobra.Command {
 		Long:  "Write the value: the argument, the content of --file, or stdin.",
 		Example: `  cartwheel register set config/color blue
   cartwheel register set config/page --file page.html
-  date | cartwheel register set seen/alice`,
+  date | cartwheel register set seen/alice
+  cartwheel register set logins/8f3a mary --expires 30m`,
 		Args: takes("KEY [VALUE]", 1, 2),
 	}
 	m.flags(c)
 	in.flags(c)
+	l.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		until, err := l.options("register set")
+		if err != nil {
+			return err
+		}
 		value, err := in.value(c, args[1:])
 		if err != nil {
 			return err
@@ -55,7 +63,7 @@ func newRegisterSetCommand(s *session) *cobra.Command {
 			return err
 		}
 		defer t.db.Close()
-		if err := t.db.Register(t.bucket, t.key).With(m.options(t)...).Set(c.Context(), value); err != nil {
+		if err := t.db.Register(t.bucket, t.key).With(append(m.options(t), until...)...).Set(c.Context(), value); err != nil {
 			return err
 		}
 		size := len(value)
@@ -68,10 +76,11 @@ type registerValue struct {
 	of
 	Exists bool `json:"exists"`
 	*data
-	Stamp      string  `json:"stamp,omitempty"`
-	Context    string  `json:"context"`
-	Concurrent []loser `json:"concurrent,omitempty"`
-	Info       info    `json:"info"`
+	Stamp      string     `json:"stamp,omitempty"`
+	ExpiresAt  *time.Time `json:"expires_at,omitempty"`
+	Context    string     `json:"context"`
+	Concurrent []loser    `json:"concurrent,omitempty"`
+	Info       info       `json:"info"`
 }
 
 type loser struct {
@@ -115,7 +124,7 @@ is no value the exit code is 3.`,
 		if err := k.save(value.Context); err != nil {
 			return err
 		}
-		object := registerValue{of: t.of(), Exists: value.Exists, Context: string(value.Context), Info: t.reply()}
+		object := registerValue{of: t.of(), Exists: value.Exists, ExpiresAt: asTime(value.ExpiresAt), Context: string(value.Context), Info: t.reply()}
 		if value.Exists {
 			current := asData(value.Value)
 			object.data, object.Stamp = &current, strconv.FormatUint(value.Stamp, 10)

@@ -34,7 +34,8 @@ type setChange struct {
 func newSetAddCommand(s *session) *cobra.Command {
 	var m mutation
 	var k keep
-	var note, expires string
+	var l lasting
+	var note string
 	c := &cobra.Command{
 		Use:   "add KEY MEMBER...",
 		Short: "Put members in",
@@ -48,10 +49,10 @@ now. An expiry is a duration from now, or a time such as 2027-01-15T08:00:00Z.`,
 	}
 	m.flags(c)
 	k.flags(c)
+	l.flags(c)
 	c.Flags().StringVar(&note, "note", "", "note that travels with the members")
-	c.Flags().StringVar(&expires, "expires", "", "no longer shown after this long, or from this time on (default: never)")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		left, at, err := expiry(expires)
+		until, err := l.options("set add")
 		if err != nil {
 			return err
 		}
@@ -60,14 +61,11 @@ now. An expiry is a duration from now, or a time such as 2027-01-15T08:00:00Z.`,
 			return err
 		}
 		defer t.db.Close()
-		if left > 0 {
-			at = t.db.ServerTime().Add(left)
-		}
 		members := make([]cartwheel.Member, len(args)-1)
 		for i, name := range args[1:] {
-			members[i] = cartwheel.Member{Name: name, Note: []byte(note), ExpiresAt: at}
+			members[i] = cartwheel.Member{Name: name, Note: []byte(note)}
 		}
-		shown, err := t.db.Set(t.bucket, t.key).With(m.options(t)...).AddMembers(c.Context(), members...)
+		shown, err := t.db.Set(t.bucket, t.key).With(append(m.options(t), until...)...).AddMembers(c.Context(), members...)
 		if err != nil {
 			return err
 		}
@@ -77,23 +75,6 @@ now. An expiry is a duration from now, or a time such as 2027-01-15T08:00:00Z.`,
 		return s.done(c, t, setChange{t.of(), args[1:], string(shown), t.reply()})
 	}
 	return c
-}
-
-// expiry reads a duration or a time; nothing is neither.
-func expiry(text string) (left time.Duration, at time.Time, err error) {
-	if text == "" {
-		return 0, time.Time{}, nil
-	}
-	if left, err = time.ParseDuration(text); err == nil {
-		if left <= 0 {
-			return 0, time.Time{}, usagef("set add: --expires %s: want more than 0", text)
-		}
-		return left, time.Time{}, nil
-	}
-	if at, err = time.Parse(time.RFC3339, text); err != nil {
-		return 0, time.Time{}, usagef("set add: --expires %q: want a duration such as 30s, or a time such as 2027-01-15T08:00:00Z", text)
-	}
-	return 0, at, nil
 }
 
 func newSetRemoveCommand(s *session) *cobra.Command {
@@ -350,14 +331,10 @@ func (o *setMembers) add(c *cobra.Command, s *session, page []cartwheel.Member) 
 			}
 			continue
 		}
-		shown := member{Member: m.Name}
+		shown := member{Member: m.Name, ExpiresAt: asTime(m.ExpiresAt)}
 		if len(m.Note) > 0 {
 			note := asData(m.Note)
 			shown.Note, shown.NoteUTF8 = note.Value, note.UTF8
-		}
-		if !m.ExpiresAt.IsZero() {
-			at := m.ExpiresAt.UTC()
-			shown.ExpiresAt = &at
 		}
 		o.Members = append(o.Members, shown)
 	}
