@@ -62,6 +62,7 @@ var layers = []layer{
 	{pkg: "sdk", ours: []string{"sdk/gen/..."}, others: []string{connect, protobuf}},
 	{pkg: "cmd/...", ours: []string{"server/...", "sdk", "cmd/..."}, others: []string{anything}},
 	{pkg: "examples/...", ours: []string{"sdk"}, others: []string{anything}},
+	{pkg: "docs"},
 }
 
 // impure is what a pure package leaves to its driver, subpackages included.

@@ -83,7 +83,11 @@ func ExampleSet_Update() {
 
 	// Nobody sees the cart without milk, or with both.
 	err := cart.Update(ctx, cartwheel.Removing("milk 1l"), cartwheel.Adding(cartwheel.Member{Name: "milk 2l"}))
-	for member := range cart.Members(ctx) {
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for member, err := range cart.Members(ctx) {
 		fmt.Println(member.Name, err)
 	}
 	// Output: milk 2l <nil>
@@ -92,7 +96,11 @@ func ExampleSet_Update() {
 func ExampleSet_AddMembers() {
 	cart := exampleDB().Set("carts", "42")
 	_, err := cart.AddMembers(ctx, cartwheel.Member{Name: "milk", Note: []byte("2 bottles")})
-	for member := range cart.Members(ctx) {
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for member, err := range cart.Members(ctx) {
 		fmt.Printf("%s (%s) %v\n", member.Name, member.Note, err)
 	}
 	// Output: milk (2 bottles) <nil>

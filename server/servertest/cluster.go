@@ -46,11 +46,11 @@ func (c *Cluster) start(ctx context.Context, nodes int) error {
 	if c.dir, err = os.MkdirTemp("", "cartwheel-test-"); err != nil {
 		return err
 	}
-	const any = "127.0.0.1:0"
+	const free = "127.0.0.1:0" // whichever port
 	for i := range nodes {
 		cfg := server.Config{
 			Cluster: file, Data: filepath.Join(c.dir, fmt.Sprint("n", i+1)),
-			API: any, Peer: any, Gossip: any, NoSync: true,
+			API: free, Peer: free, Gossip: free, NoSync: true,
 		}
 		if i > 0 {
 			cfg.Join = []string{c.nodes[0].GossipAddr()}
