@@ -106,7 +106,11 @@ func (s *Shard) scanSlice() bool {
 		}
 		return true
 	}
-	return len(s.wanted) > 0
+	if len(s.wanted) == 0 {
+		return false
+	}
+	s.summarySlice()
+	return true
 }
 
 func (s *Shard) mustGrow(p *part) bool {
