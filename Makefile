@@ -11,11 +11,14 @@ PROTO   := sdk/proto
 # npm writes this file last, so it is newer than the lock file it fulfilled.
 BUF_READY := $(PROTO)/node_modules/.package-lock.json
 
+TS       := sdk/ts
+TS_READY := $(TS)/node_modules/.package-lock.json
+
 # Seeds of the cluster simulation, and the first of them.
 SEEDS ?= 3000
 SEED  ?= 1
 
-STAGES := generate-check format-check vet lint race simulation mutants retail
+STAGES := generate-check format-check vet lint race typescript simulation mutants retail
 
 # A stage says what it is in the words of its help line.
 say = @printf '\n== %s: %s\n' '$@' "$$(sed -n 's/^$@:.*\#\# //p' Makefile)"
@@ -39,6 +42,11 @@ build: ## the cartwheel binary, in bin/
 
 $(BUF_READY): $(PROTO)/package.json $(PROTO)/package-lock.json
 	cd $(PROTO) && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Nothing here downloads a browser: tests use that of the machine.
+$(TS_READY): $(TS)/package.json $(TS)/package-lock.json
+	cd $(TS) && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 .PHONY: generate
@@ -84,6 +92,11 @@ race: ## every test under the race detector
 	$(say)
 	@env -u RETAIL -u GROCERIES $(GO) test -race -timeout 8m ./...
 
+.PHONY: typescript
+typescript: $(TS_READY) ## the TypeScript client: its types, and its tests against real nodes from Node and from Chromium
+	$(say)
+	@cd $(TS) && npx --no-install tsc && npx --no-install vitest run
+
 .PHONY: simulation
 simulation: ## simulated clusters with faults: SEEDS of them (3000), from SEED (1)
 	$(say)
@@ -102,4 +115,4 @@ retail: ## real orders through three real processes, one of them killed
 
 .PHONY: clean
 clean: ## what make made
-	rm -rf bin coverage.out coverage.html $(PROTO)/node_modules
+	rm -rf bin coverage.out coverage.html $(PROTO)/node_modules $(TS)/node_modules $(TS)/dist

@@ -6,11 +6,11 @@ import { defineConfig } from "vitest/config";
 
 const source = (file: string) => fileURLToPath(new URL(`src/${file}`, import.meta.url));
 
-/** The browser of this machine: none is ever downloaded. */
-const browser = [
-  process.env["CHROMIUM"], "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome",
+/** The browser of this machine, or that which CHROMIUM names: none is ever downloaded. */
+const browser = process.env["CHROMIUM"] ?? [
+  "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome",
   "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-].find((path) => path !== undefined && existsSync(path));
+].find((path) => existsSync(path)) ?? "/usr/bin/chromium";
 
 // What runs in both is written once, against the package's name.
 const both = ["test/*.test.ts"];
@@ -34,7 +34,7 @@ export default defineConfig({
             screenshotFailures: false,
             provider: playwright({
               launchOptions: {
-                ...(browser === undefined ? {} : { executablePath: browser }),
+                executablePath: browser,
                 // Its sandbox does not work for root, nor in most containers; the pages are ours.
                 args: ["--no-sandbox"],
               },

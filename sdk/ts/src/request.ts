@@ -63,7 +63,10 @@ export interface CallOptions {
   operationId?: string;
   /** What a mutation writes is no longer shown from then on, by the clock of the cluster. */
   expiresAt?: Date;
-  /** The same, so many milliseconds after the call begins. */
+  /**
+   * The same, so many milliseconds after each call. To carry out an operation again by
+   * its id, say the same time with `expiresAt`.
+   */
   expiresInMs?: number;
   /** Called with what each answered operation says about itself. */
   onInfo?: (info: Info) => void;

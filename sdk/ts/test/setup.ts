@@ -4,12 +4,14 @@ import { join } from "node:path";
 
 import type { TestProject } from "vitest/node";
 
-import { build, startCluster, type Cluster } from "./cluster.js";
+import { build, freeAddresses, startCluster, type Cluster } from "./cluster.js";
 
 declare module "vitest" {
   export interface ProvidedContext {
     /** Of a cluster of three nodes that all tests share: leave it alive. */
     endpoints: string[];
+    /** An address at which nobody listens. */
+    closed: string;
     /** The node's binary, for tests that need a cluster of their own. */
     binary: string;
   }
@@ -28,6 +30,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   })();
   const { dir, binary, cluster } = await shared;
   project.provide("endpoints", [...cluster.endpoints]);
+  project.provide("closed", (await freeAddresses(1))[0] as string);
   project.provide("binary", binary);
   return async () => {
     if (--users > 0) return;

@@ -24,7 +24,7 @@ test("the first session of the README runs as it stands, and prints what it says
   const endpoints = inject("endpoints");
   const here = session.replace(/127\.0\.0\.1:740(\d)/g, (_, n) => endpoints[Number(n) - 1] as string);
   expect(here).not.toBe(session);
-  const file = `${root}/dist/first-session.mjs`;
+  const file = `${root}dist/first-session.mjs`;
   await writeFile(file, here);
   try {
     const { stdout, stderr } = await run(process.execPath, [file], { cwd: root, timeout: 20_000 });
@@ -35,7 +35,7 @@ test("the first session of the README runs as it stands, and prints what it says
 });
 
 test("a process that does not close its client exits all the same", async () => {
-  const file = `${root}/dist/not-closed.mjs`;
+  const file = `${root}dist/not-closed.mjs`;
   await writeFile(file, `
     import { Cartwheel } from "@cartwheel/client";
     const db = await Cartwheel.connect(${JSON.stringify(inject("endpoints"))});
@@ -52,8 +52,8 @@ test("a process that does not close its client exits all the same", async () => 
 test("what else the README shows is TypeScript that compiles", () => {
   const shown = blocks("ts").map((block) => `{\n${block}\n}`).join("\n");
   const source = `import { Cartwheel, CartwheelError, isReason } from "../src/node.js";\ndeclare const db: Cartwheel;\n${shown}\nexport {};\n`;
-  const name = `${root}/test/readme-blocks.ts`;
-  const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(`${root}/tsconfig.json`, ts.sys.readFile).config, ts.sys, root);
+  const name = `${root}test/readme-blocks.ts`;
+  const { options } = ts.parseJsonConfigFileContent(ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile).config, ts.sys, root);
   const host = ts.createCompilerHost(options);
   const { getSourceFile, fileExists, readFile } = host;
   host.getSourceFile = (file, ...rest) => (file === name ? ts.createSourceFile(file, source, ts.ScriptTarget.ES2022) : getSourceFile.call(host, file, ...rest));

@@ -19,7 +19,6 @@ export interface Asked {
   node: string;
   /** "counter.add" */
   op: string;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- a test knows what it sent
   request: any;
   signal: AbortSignal;
   /** 1 for the first call of this operation on this cluster. */
