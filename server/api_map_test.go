@@ -156,6 +156,21 @@ func TestMapsByStories(t *testing.T) {
 			s.update(mine, drop("apples", counterKind), drop("note", registerKind))
 			s.shows("counter apples 1") // the 2 were shown before
 		}},
+		{"the context of an update goes on covering what was shown before it", func(s lines) {
+			s.update("", assign("note", "v"), addTo("tags", "a"), turn("express", true))
+			seen := s.shows("flag express", "register note v", "set tags [a]")
+			mine := s.update(seen, assign("memo", "w"))
+			s.delete(mine)
+			s.shows()
+		}},
+		{"a removal of a register takes the concurrent writes that lost, too", func(s lines) {
+			s.update("", assign("note", "lost"))
+			n.deliver(s.t, path(s, crdt.Path{Name: "note", Kind: crdt.RegisterField}), crdt.Operation{}, func(at crdt.Stamp) crdt.Payload {
+				return crdt.Assign{Stamp: at, Value: []byte("won")}.Payload()
+			})
+			s.delete(s.shows("register note won"))
+			s.shows()
+		}},
 		{"a removal by two contexts of one counter takes what the later one showed", func(s lines) {
 			s.update("", increment("apples", 2))
 			first := s.shows("counter apples 2")

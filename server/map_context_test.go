@@ -195,6 +195,28 @@ func TestContextsOfMapsJoinToWhatEitherShowed(t *testing.T) {
 	})
 }
 
+// A void that speaks of an increment which has not arrived stays when the counter is
+// removed: that increment is still to be taken back.
+func TestTheContextOfACounterLeavesOutTheVoidThatIsStillNeeded(t *testing.T) {
+	dot := func(actor dvv.Actor, seq uint64) dvv.Dot { return dvv.Dot{Actor: actor, Seq: seq} }
+	op := crdt.Operation{Client: [16]byte{1}, Seq: 1, Issued: 1}
+	live := []crdt.Live{
+		{Dot: dot(7, 3), Payload: crdt.Entry{P: crdt.TotalOf(6)}.Payload()},
+		{Dot: dot(8, 1), Payload: crdt.Void{Voided: dot(7, 3), Winner: dot(7, 2), Op: op, Delta: 2}.Payload()},
+		{Dot: dot(8, 2), Payload: crdt.Void{Voided: dot(9, 1), Winner: dot(7, 3), Op: op, Delta: 2}.Payload()},
+	}
+	pg := mapPage{}
+	if err := pg.show(replica.Found{Field: counterPath("a"), Row: crdt.Row{Live: live}}); err != nil {
+		t.Fatal(err)
+	}
+	if want := dvv.ClockOf(dot(7, 3), dot(8, 1)); !pg.shown.dots.Equal(want) {
+		t.Errorf("it covers %v, want %v", pg.shown.dots, want)
+	}
+	if want := (crdt.Reset{component(7, 3)}).Payload(); !pg.shown.reset(counterPath("a")).Equal(want) {
+		t.Errorf("it takes back %v, want %v", pg.shown.reset(counterPath("a")), want)
+	}
+}
+
 func TestAPageOfAMapEndsBeforeItsContextOutgrowsAToken(t *testing.T) {
 	sealer, err := dvv.NewSealer([]byte("sixteen bytes and more"))
 	if err != nil {
