@@ -109,6 +109,7 @@ func dev(ctx context.Context, out, logs io.Writer, cfg devConfig) error {
 	if err := meet(ctx, nodes); err != nil {
 		return err
 	}
+	catchUp(ctx, nodes)
 	fmt.Fprintf(out, devHints, len(nodes), cluster.Replicas, cluster.Read, cluster.Write, elsewhere(addrs), addrs[0])
 	<-ctx.Done()
 	fmt.Fprintln(out, "\ndraining")
@@ -151,6 +152,23 @@ func elsewhere(addrs []string) string {
 		return ""
 	}
 	return "\n  export " + endpointsVariable + "=" + strings.Join(addrs, ",") + "\n"
+}
+
+// catchUp waits until every node has caught up, so that the first read is not
+// degraded. Nodes that take longer than a person likes to wait do so while they
+// serve.
+func catchUp(ctx context.Context, nodes []*server.Node) {
+	limit, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, n := range nodes {
+		for n.Snapshot().State != server.Ready {
+			select {
+			case <-limit.Done():
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
 }
 
 // meet waits until every node knows and reaches all others: from then on any

@@ -107,6 +107,11 @@ func TestADevClusterServesStopsWithinFiveSecondsAndComesBackWithItsData(t *testi
 		}
 	}
 	told := runDev(t, args, func(endpoint string) {
+		var out, errs bytes.Buffer
+		first := []string{"--endpoint", endpoint, "set", "size", "carts/42"}
+		if code := execute(t.Context(), first, strings.NewReader(""), &out, &errs); code != 0 || errs.Len() > 0 {
+			t.Errorf("the first read: exit %d, and it notes: %s", code, errs.String())
+		}
 		call("ok, durable on 2 replicas\n", "--endpoint", endpoint, "set", "add", "carts/42", "milk", "eggs")
 		call("3\n", "--endpoint", endpoint, "counter", "add", "likes/page-1", "3")
 	})

@@ -121,6 +121,9 @@ func (s *session) report(errs io.Writer, err error) int {
 		if code == exitUnknown && known && failed.Reason != cartwheel.OperationExpired {
 			text += "; to find out, repeat it with --operation " + failed.OperationID
 		}
+		if known && failed.Op == "cluster.status" && failed.Reason == cartwheel.Unreachable {
+			text += "; is a cluster running? cartwheel dev starts one here, --endpoint names one elsewhere"
+		}
 		fmt.Fprintf(errs, "cartwheel: %s\n", text)
 	default:
 		f := failure{Error: text, ExitCode: code}
