@@ -19,10 +19,14 @@ import (
 // gRPC's (its proposal A6).
 const pushbackHeader = "Grpc-Retry-Pushback-Ms"
 
+// pushback is for how long, in milliseconds.
+const pushback = 100
+
 // admitting lets calls of the value services in as far as there is room, and
 // refuses the rest before anything of them is read but their header. Health,
 // metrics and the state of the cluster are never refused: who looks at a node in
-// trouble must see something.
+// trouble must see something. Streams and batches are let in as such, and each of
+// their calls is admitted by itself.
 func admitting(next http.Handler, a *admission, writer *connect.ErrorWriter) http.Handler {
 	refusals := refusalsOf(a, writer)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -66,16 +70,20 @@ func refusalsOf(a *admission, writer *connect.ErrorWriter) map[string]refusal {
 			for j := range service.Methods().Len() {
 				path := "/" + string(service.FullName()) + "/" + string(service.Methods().Get(j).Name())
 				c := &call{op: operationOf(path)}
-				err := c.error(&problem{
-					reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED, limit: uint64(a.most), actual: uint64(a.most),
-					text: "the node has as many requests to work on as it can (" + strconv.Itoa(a.most) + " at most); nothing was done",
-				})
+				err := c.error(a.refusal())
 				body := unaryBody(err, path, writer)
 				all[path] = refusal{err, body, []string{strconv.Itoa(len(body))}}
 			}
 		}
 	}
 	return all
+}
+
+func (a *admission) refusal() *problem {
+	return &problem{
+		reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED, limit: uint64(a.most), actual: uint64(a.most),
+		text: "the node has as many requests to work on as it can (" + strconv.Itoa(a.most) + " at most); nothing was done",
+	}
 }
 
 // unaryBody is what Connect's unary protocol sends for an error.
@@ -98,7 +106,7 @@ func (r *recorder) WriteHeader(int)     {}
 var (
 	jsonType   = []string{"application/json"}
 	retryAfter = []string{"1"} // seconds: there is no less
-	pushbackMs = []string{"100"}
+	pushbackMs = []string{strconv.Itoa(pushback)}
 )
 
 func (no refusal) write(w http.ResponseWriter, r *http.Request, writer *connect.ErrorWriter) {

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"log/slog"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -13,6 +14,11 @@ import (
 type api struct {
 	backend Backend
 	issuer  *issuer
+
+	// For calls that arrive several in a message.
+	admission *admission      // nil for no bound
+	draining  <-chan struct{} // closed when streams are to end; nil for never
+	log       *slog.Logger    // nil for the default
 }
 
 // call is one request on its way through a handler:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,7 +22,9 @@ type HandlerOptions struct {
 	Metrics      http.Handler          // at /metrics; nil for none
 	Interceptors []connect.Interceptor // around each call of the API
 
-	admission *admission // nil for no bound on requests at a time
+	admission *admission      // nil for no bound on requests at a time
+	draining  <-chan struct{} // closed when the node begins to stop; nil for never
+	log       *slog.Logger    // nil for the default
 }
 
 // services are the names that health and reflection answer for.
@@ -31,6 +34,7 @@ var services = []string{
 	cartwheelv1connect.RegisterServiceName,
 	cartwheelv1connect.BlobServiceName,
 	cartwheelv1connect.MapServiceName,
+	cartwheelv1connect.PipelineServiceName,
 	cartwheelv1connect.ClusterServiceName,
 	cartwheelv1connect.MembershipServiceName,
 }
@@ -40,7 +44,7 @@ var services = []string{
 // that says what this is. Requests are bounded by [MaxRequest]. The owner of the
 // http.Server decides on protocols; gRPC needs HTTP/2.
 func Handler(b Backend, o HandlerOptions) http.Handler {
-	a := &api{backend: b, issuer: newIssuer()}
+	a := &api{backend: b, issuer: newIssuer(), admission: o.admission, draining: o.draining, log: o.log}
 	bounds := []connect.HandlerOption{
 		connect.WithReadMaxBytes(MaxRequest),
 		connect.WithCompressMinBytes(minCompress),
@@ -52,6 +56,7 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 	mux.Handle(cartwheelv1connect.NewRegisterServiceHandler(registerService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewBlobServiceHandler(blobService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewMapServiceHandler(mapService{a}, options...))
+	mux.Handle(cartwheelv1connect.NewPipelineServiceHandler(pipelineService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewClusterServiceHandler(clusterService{a}, options...))
 	mux.Handle(cartwheelv1connect.NewMembershipServiceHandler(membershipService{a}, options...))
 	mux.Handle(grpchealth.NewHandler(health{b}, bounds...))
@@ -63,11 +68,24 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 	}
 	mux.HandleFunc("/", a.welcome)
 	refusal := connect.NewErrorWriter()
-	bounded := http.MaxBytesHandler(sized(mux, refusal), maxBody)
+	bounded := boundingBodies(sized(mux, refusal), mux)
 	if o.admission != nil {
 		return admitting(bounded, o.admission, refusal)
 	}
 	return bounded
+}
+
+// boundingBodies bounds what a request may send in all, but for streams, which
+// last: of them each message is bounded.
+func boundingBodies(next, streams http.Handler) http.Handler {
+	bounded := http.MaxBytesHandler(next, maxBody)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == cartwheelv1connect.PipelineServiceStreamProcedure {
+			streams.ServeHTTP(w, r)
+			return
+		}
+		bounded.ServeHTTP(w, r)
+	})
 }
 
 // sized refuses calls that announce a message above [MaxRequest]. Connect would

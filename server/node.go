@@ -195,7 +195,7 @@ func (n *Node) serveAPI() {
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	n.api = &http.Server{
-		Handler:           crossOrigin(Handler(n, HandlerOptions{Metrics: n.metrics(), admission: n.admission}), n.cfg.Origins),
+		Handler:           crossOrigin(Handler(n, HandlerOptions{Metrics: n.metrics(), admission: n.admission, draining: n.draining, log: n.log}), n.cfg.Origins),
 		Protocols:         &protocols,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,

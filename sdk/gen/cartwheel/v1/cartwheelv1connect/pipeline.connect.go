@@ -45,7 +45,11 @@ type PipelineServiceClient interface {
 	Batch(context.Context, *connect.Request[v1.PipelineServiceBatchRequest]) (*connect.Response[v1.PipelineServiceBatchResponse], error)
 	// Stream answers each call when it is done, in any order, several to a message.
 	// A node reads on while it has room for more calls of this stream, 1,024 at a
-	// time: who does not read replies is not read from.
+	// time: who does not read replies is not read from. Its first message has no
+	// replies and comes at once: it says that the stream is open, so that a client
+	// learns where something on the way keeps streams from working. A node that
+	// stops answers what is under way, refuses what comes as NOT_READY, and ends
+	// its streams.
 	Stream(context.Context) *connect.BidiStreamForClient[v1.PipelineServiceStreamRequest, v1.PipelineServiceStreamResponse]
 }
 
@@ -97,7 +101,11 @@ type PipelineServiceHandler interface {
 	Batch(context.Context, *connect.Request[v1.PipelineServiceBatchRequest]) (*connect.Response[v1.PipelineServiceBatchResponse], error)
 	// Stream answers each call when it is done, in any order, several to a message.
 	// A node reads on while it has room for more calls of this stream, 1,024 at a
-	// time: who does not read replies is not read from.
+	// time: who does not read replies is not read from. Its first message has no
+	// replies and comes at once: it says that the stream is open, so that a client
+	// learns where something on the way keeps streams from working. A node that
+	// stops answers what is under way, refuses what comes as NOT_READY, and ends
+	// its streams.
 	Stream(context.Context, *connect.BidiStream[v1.PipelineServiceStreamRequest, v1.PipelineServiceStreamResponse]) error
 }
 
