@@ -98,7 +98,8 @@ func runDev(t *testing.T, args []string, use func(endpoint string)) string {
 }
 
 func TestADevClusterServesStopsWithinFiveSecondsAndComesBackWithItsData(t *testing.T) {
-	args := []string{"--data", filepath.Join(t.TempDir(), "data"), "--port", fmt.Sprint(freePorts(t))}
+	port := freePorts(t)
+	args := []string{"--data", filepath.Join(t.TempDir(), "data"), "--port", fmt.Sprint(port)}
 	call := func(want string, args ...string) {
 		t.Helper()
 		var out, errs bytes.Buffer
@@ -107,10 +108,12 @@ func TestADevClusterServesStopsWithinFiveSecondsAndComesBackWithItsData(t *testi
 		}
 	}
 	told := runDev(t, args, func(endpoint string) {
-		var out, errs bytes.Buffer
-		first := []string{"--endpoint", endpoint, "set", "size", "carts/42"}
-		if code := execute(t.Context(), first, strings.NewReader(""), &out, &errs); code != 0 || errs.Len() > 0 {
-			t.Errorf("the first read: exit %d, and it notes: %s", code, errs.String())
+		for node := range 3 {
+			var out, errs bytes.Buffer
+			partitions := []string{"--endpoint", fmt.Sprintf("127.0.0.1:%d", port+node), "partitions"}
+			if code := execute(t.Context(), partitions, strings.NewReader(""), &out, &errs); code != 0 || strings.Contains(out.String(), "joining") {
+				t.Errorf("it says that it is up, and n%d has not caught up: exit %d, %s%s", node+1, code, out.String(), errs.String())
+			}
 		}
 		call("ok, durable on 2 replicas\n", "--endpoint", endpoint, "set", "add", "carts/42", "milk", "eggs")
 		call("3\n", "--endpoint", endpoint, "counter", "add", "likes/page-1", "3")
