@@ -54,6 +54,14 @@
 //	size, err := cart.With(cartwheel.MaxStaleness(5*time.Second)).Size(ctx)
 //	if errors.Is(err, cartwheel.TooStale) { ... } // a node is away: take an older answer, or none
 //
+// # Expiry
+//
+// What is written may last until a time, on the clock of the cluster (ServerTime):
+// a member, a value, an increment, a change of a map. Then no read shows it, and it
+// is removed as by somebody who saw just that. A renewal is a write, and wins.
+//
+//	err = room.With(cartwheel.ExpiresIn(30*time.Second)).Add(ctx, "ann")
+//
 // The words are those of DeCandia et al., "Dynamo: Amazon's Highly Available
 // Key-value Store" (SOSP 2007), and of Preguiça et al., "Dotted Version
 // Vectors" (2010).
