@@ -13,29 +13,27 @@ import (
 func main() {
 	ctx := context.Background()
 	db, err := cartwheel.Open(ctx, os.Args[1:])
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	defer db.Close()
 
 	// A cart with quantities. Two people have it open, each with a handle of their own.
 	ann, ben := db.Map("carts", "first"), db.Map("carts", "first")
-	err = ann.Update(ctx, cartwheel.Increment("milk", 2), cartwheel.Increment("eggs", 6))
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(ann.Delete(ctx)) // what an earlier run left
+	check(ann.Update(ctx, cartwheel.Increment("milk", 2), cartwheel.Increment("eggs", 6)))
 
 	// Ann takes out the two bottles that she sees, while Ben puts in one more.
 	shown, err := ann.Get(ctx)
+	check(err)
+	check(ben.Update(ctx, cartwheel.Increment("milk", 1)))
+	check(ann.RemoveWith(ctx, shown.Context, cartwheel.Field{Kind: cartwheel.CounterField, Name: "milk"}))
+
+	left, err := ann.Get(ctx)
+	check(err)
+	fmt.Println(shown.Counters, left.Counters)
+}
+
+func check(err error) {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := ben.Update(ctx, cartwheel.Increment("milk", 1)); err != nil {
-		log.Fatal(err)
-	}
-	if err := ann.RemoveWith(ctx, shown.Context, cartwheel.Field{Kind: cartwheel.CounterField, Name: "milk"}); err != nil {
-		log.Fatal(err)
-	}
-	left, err := ann.Get(ctx)
-	fmt.Println(shown.Counters, left.Counters, err)
 }
