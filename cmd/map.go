@@ -128,35 +128,43 @@ func newMapUpdateCommand(s *session) *cobra.Command {
 	var m mutation
 	var with shown
 	var k keep
+	var l lasting
 	var all steps
 	c := &cobra.Command{
 		Use:   "update KEY",
 		Short: "Change fields, all in one step",
 		Long: `Change fields, all in one step. Each change is a flag, and may be given many times; those
-of one field happen in the order given. A name ends at the first "=" behind it.
-The context of the answer covers what was written, and no counter that was increased.`,
+of one field happen in the order given. A name ends at the first "=" behind it. An expiry
+is that of all that is written. The context of the answer covers what was written, and
+no counter that was increased.`,
 		Example: `  cartwheel map update carts/42 --increment apples=2 --assign note=gift --enable express
   cartwheel map update carts/42 --add tags=fresh --remove-member tags=old
   cartwheel map update carts/42 --remove counter:pears --increment apples=-1
-  cartwheel map update carts/42 --remove counter:pears --context @seen`,
+  cartwheel map update carts/42 --remove counter:pears --context @seen
+  cartwheel map update sessions/ann --assign token=1f9a --enable seen --expires 30m`,
 		Args: takes("KEY", 1, 1),
 	}
 	all.flags(c)
 	m.flags(c)
+	l.flags(c)
 	with.flags(c)
 	k.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(all) == 0 {
 			return usagef("map update %s: no change given, see --help", args[0])
 		}
-		return s.changeMap(c, args[0], &m, &with, &k, all)
+		return s.changeMap(c, args[0], &m, &l, &with, &k, all)
 	}
 	return c
 }
 
 // changeMap carries out an update and answers it.
-func (s *session) changeMap(c *cobra.Command, key string, m *mutation, with *shown, k *keep, changes []cartwheel.MapChange) error {
+func (s *session) changeMap(c *cobra.Command, key string, m *mutation, l *lasting, with *shown, k *keep, changes []cartwheel.MapChange) error {
 	token, err := with.context()
+	if err != nil {
+		return err
+	}
+	expiring, err := l.options(commandName(c.CommandPath()))
 	if err != nil {
 		return err
 	}
@@ -165,7 +173,7 @@ func (s *session) changeMap(c *cobra.Command, key string, m *mutation, with *sho
 		return err
 	}
 	defer t.db.Close()
-	next, err := t.db.Map(t.bucket, t.key).With(m.options(t)...).UpdateWith(c.Context(), token, changes...)
+	next, err := t.db.Map(t.bucket, t.key).With(append(m.options(t), expiring...)...).UpdateWith(c.Context(), token, changes...)
 	if err != nil {
 		return err
 	}
@@ -177,6 +185,7 @@ func (s *session) changeMap(c *cobra.Command, key string, m *mutation, with *sho
 
 func newMapIncrementCommand(s *session) *cobra.Command {
 	var m mutation
+	var l lasting
 	c := &cobra.Command{
 		Use:   "increment KEY NAME [N]",
 		Short: "Add N to a counter, by default 1",
@@ -187,6 +196,7 @@ func newMapIncrementCommand(s *session) *cobra.Command {
 		Args: takes("KEY NAME [N]", 2, 3),
 	}
 	m.flags(c)
+	l.flags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		delta := int64(1)
 		if len(args) == 3 {
@@ -195,7 +205,7 @@ func newMapIncrementCommand(s *session) *cobra.Command {
 				return usagef("map increment %s %s: N %v", args[0], args[1], err)
 			}
 		}
-		return s.changeMap(c, args[0], &m, &shown{}, &keep{}, []cartwheel.MapChange{cartwheel.Increment(args[1], delta)})
+		return s.changeMap(c, args[0], &m, &l, &shown{}, &keep{}, []cartwheel.MapChange{cartwheel.Increment(args[1], delta)})
 	}
 	return c
 }
@@ -224,7 +234,7 @@ Removing a field that is not there succeeds.`,
 		for i, f := range fields {
 			changes[i] = cartwheel.RemoveField(f.Kind, f.Name)
 		}
-		return s.changeMap(c, args[0], &m, &with, &keep{}, changes)
+		return s.changeMap(c, args[0], &m, &lasting{}, &with, &keep{}, changes)
 	}
 	return c
 }

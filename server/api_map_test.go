@@ -427,7 +427,7 @@ func TestWhatAMapIsAskedForIsRefusedWithTheNumbersAndWritesNothing(t *testing.T)
 		{"a flag turned off that expires", "map.update", update("", until(7, turn("a", false))), option, 0, 7, "change 1 of 1"},
 		{"an expiry beyond int64", "map.update", update("", until(1<<63, increment("a", 1))), option, math.MaxInt64, 1 << 63, "expires_at_ms"},
 		{"an expiry of all beyond int64", "map.update", expiring(1<<63, increment("a", 1)), option, math.MaxInt64, 1 << 63, "expires_at_ms"},
-		{"an expiry of nothing that is written", "map.update", expiring(7, drop("a", counterKind), removeFrom("b", "m")), option, 0, 7, "write nothing"},
+		{"an expiry of nothing that is written", "map.update", expiring(7, drop("a", counterKind), removeFrom("b", "m")), option, 0, 7, "of 2 changes none"},
 		{"a delete that expires", "map.delete", remove(&v1.MapServiceDeleteRequest{Options: &v1.WriteOptions{ExpiresAtMs: 7}}), option, 0, 7, "expires_at_ms"},
 		{"a field asked for without a kind", "map.get", get(fields(&v1.MapFieldName{Field: "a"})), option, 4, 0, "kind"},
 		{"a field asked for of a kind that is far off", "map.get", get(fields(&v1.MapFieldName{Field: "a", Kind: 258})), option, 4, 258, "kind"},

@@ -45,7 +45,7 @@ func (c *call) updateMap(ctx context.Context, m *cartwheelv1.MapServiceUpdateReq
 		writes = writes || !update.Changes[i].Remove
 	}
 	if lasting != 0 && !writes {
-		return nil, invalidOption(0, uint64(lasting), "expires_at_ms is %d, and the %d changes write nothing", lasting, n)
+		return nil, invalidOption(0, uint64(lasting), "expires_at_ms is %d, and of %d changes none writes anything", lasting, n)
 	}
 	given, p := c.openMap(m.GetContext())
 	if p != nil {
