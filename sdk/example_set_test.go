@@ -2,6 +2,7 @@ package cartwheel_test
 
 import (
 	"fmt"
+	"time"
 
 	cartwheel "github.com/cartwheel-db/cartwheel/sdk"
 )
@@ -37,9 +38,14 @@ func ExampleSet_Members() {
 	for member, err := range tags.Members(ctx, cartwheel.Prefix("color:"), cartwheel.PageSize(1)) {
 		fmt.Println(member.Name, err)
 	}
+	for member, err := range tags.Members(ctx, cartwheel.Between("color:c", "size:m")) {
+		fmt.Println(member.Name, err)
+	}
 	// Output:
 	// color:blue <nil>
 	// color:red <nil>
+	// color:red <nil>
+	// size:l <nil>
 }
 
 func ExampleSet_Pages() {
@@ -104,4 +110,22 @@ func ExampleSet_AddMembers() {
 		fmt.Printf("%s (%s) %v\n", member.Name, member.Note, err)
 	}
 	// Output: milk (2 bottles) <nil>
+}
+
+func ExampleSet_Update_shorterExpiry() {
+	db := exampleDB()
+	room := db.Set("rooms", "kitchen")
+	_ = room.Add(ctx, "ann") // for ever
+
+	// An add that another node coordinates stands beside the first: remove that.
+	soon := db.ServerTime().Add(time.Hour)
+	err := room.Update(ctx, cartwheel.Removing("ann"), cartwheel.Adding(cartwheel.Member{Name: "ann", ExpiresAt: soon}))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for member, err := range room.Members(ctx) {
+		fmt.Println(member.Name, member.ExpiresAt.IsZero(), err)
+	}
+	// Output: ann false <nil>
 }
