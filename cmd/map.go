@@ -189,7 +189,7 @@ func newMapIncrementCommand(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "increment KEY NAME [N]",
 		Short: "Add N to a counter, by default 1",
-		Long:  "Add N, by default 1, to a counter of the map. N may be negative.",
+		Long:  "Add N, by default 1, to a counter of the map. NAME is the name alone, without its kind.\nN may be negative.",
 		Example: `  cartwheel map increment carts/42 apples
   cartwheel map increment carts/42 apples 2
   cartwheel map increment carts/42 apples -1`,
