@@ -93,14 +93,14 @@ func (s *Shard) summarySlice() {
 // summary.
 func (s *Shard) walkRows(p *part, w *summaryWalk) (there bool, err error) {
 	h := rowTree{key: s.cfg.TreeKey}
-	rows, size := 0, 0
+	rows, size, most := 0, 0, min(sliceRows, 2*s.cfg.FewRows)
 	err = s.cfg.Read(func(v View) (err error) {
 		if _, there, err = v.Summary(p.ID, w.key); err != nil || there {
 			return err
 		}
 		w.over = true
 		return v.Rows(p.ID, w.key, w.from, func(field string, r crdt.Row) bool {
-			if rows == sliceRows || size > sliceBytes {
+			if rows == most || size > sliceBytes {
 				w.from, w.over = field, false
 				return false
 			}

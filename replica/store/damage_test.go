@@ -462,6 +462,74 @@ func tallyOf(t *testing.T, s *Store, p int) (groups, logBytes, operations int64)
 	return v.Tally(p)
 }
 
+// The row's own bytes may lie about when it expires, or be gone by the time that it
+// is replaced.
+func TestADamagedRowThatIsReplacedLeavesNoExpiryBehind(t *testing.T) {
+	row := func(at int64) crdt.Row {
+		return crdt.Row{Live: []crdt.Live{{Dot: dvv.Dot{Actor: 100, Seq: 1}, Payload: crdt.Member{Stamp: 7, Expires: at}.Payload()}}}
+	}
+	a, other := sampleMember(1), sampleMember(2)
+	for _, test := range []struct {
+		name          string
+		damage, purge bool
+		after         crdt.Row
+		want          string
+	}{
+		{"a whole row by another", false, false, row(2000), "[1000 item 000002] [2000 item 000001]"},
+		{"a whole row by one that stays", false, false, row(0), "[1000 item 000002]"},
+		{"a damaged row by another", true, false, row(2000), "[1000 item 000002] [2000 item 000001]"},
+		{"a damaged row by nothing", true, false, crdt.Row{}, "[1000 item 000002]"},
+		{"a purged row by another", true, true, row(2000), "[1000 item 000002] [2000 item 000001]"},
+		{"a purged row by the same", true, true, row(1000), "[1000 item 000001] [1000 item 000002]"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "timed")
+			s, err := Open(path, testOptions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			update(t, s, func(tx *Tx) error {
+				return errors.Join(tx.PutRow(3, a, crdt.Row{}, row(1000)), tx.PutRow(3, other, crdt.Row{}, row(1000)), tx.PutRow(4, a, crdt.Row{}, row(1000)))
+			})
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if test.damage { // which says now that it never expires
+				key := appendAddress(nil, 3, a)
+				db, err := bolt.Open(path, 0o600, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = db.Update(func(tx *bolt.Tx) error {
+					return tx.Bucket([]byte(rows.String())).Put(key, append(crdt.AppendRow(nil, row(0)), 1, 2, 3, 4))
+				})
+				if err := errors.Join(err, db.Close()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s = mustOpen(t, path, testOptions())
+			update(t, s, func(tx *Tx) error {
+				if test.purge {
+					if err := tx.Purge(rows.String(), 3, a.AppendBinary(nil)); err != nil {
+						return err
+					}
+				}
+				return tx.ReplaceRow(3, a, test.after)
+			})
+			v, err := s.View()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = v.Close() }()
+			var got []string
+			err = v.Expiring(3, 1<<40, func(at int64, a crdt.Address) bool { got = append(got, fmt.Sprint([]any{at, a.Field})); return true })
+			if s := strings.Join(got, " "); err != nil || s != test.want {
+				t.Errorf("the index says %s, %v, want %s", s, err, test.want)
+			}
+		})
+	}
+}
+
 func TestAPanicOfACallbackIsNotDamage(t *testing.T) {
 	s := mustOpen(t, sample(t, 10), testOptions())
 	v, err := s.View()
