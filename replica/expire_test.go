@@ -472,3 +472,29 @@ func TestAnIdleShardLooksForWhatExpiredWithoutACommit(t *testing.T) {
 		t.Errorf("%d commits for nothing", n-before)
 	}
 }
+
+// What no reader is shown nobody can resolve, so it stands in nobody's way.
+func TestSiblingsThatExpiredDoNotCrowdABlob(t *testing.T) {
+	w := newTrio(t, func(c *replica.Config) { c.R, c.W = 1, 1 })
+	first := w.node(0)
+	put := func(expires int64) *replica.Failure {
+		first.reply, first.sends = nil, nil
+		w.mutation(first, 1, replica.Mutation{Key: draft, Verb: replica.Put, Value: make([]byte, 1<<19), Expires: expires})
+		w.commit(first)
+		return w.result(first).Failure
+	}
+	soon := w.until(2000)
+	var refused *replica.Failure
+	for range 20 {
+		if refused = put(soon); refused != nil {
+			break
+		}
+	}
+	if refused == nil || refused.Reason != replica.Invalid {
+		t.Fatalf("20 siblings of half a megabyte: %v", refused)
+	}
+	w.now += 2000 * milli
+	if refused = put(0); refused != nil {
+		t.Errorf("after they expired: %v", refused)
+	}
+}
