@@ -64,6 +64,24 @@ func TestOperationsInTheTablesAreThere(t *testing.T) {
 	}
 }
 
+var clientOption = regexp.MustCompile("`(With[A-Za-z]+)(?:\\([^`]*\\))?`")
+
+func TestOptionsOfTheGoClientThatPagesNameAreThere(t *testing.T) {
+	known, named := exportedNames(t), 0
+	for _, p := range pages(t) {
+		for i, line := range p.lines {
+			for _, found := range clientOption.FindAllStringSubmatch(line, -1) {
+				if named++; !known[found[1]] && !known["Set."+found[1]] {
+					t.Errorf("%s:%d: the Go client has no %s", p.path, i+1, found[1])
+				}
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("no page names an option: the search is broken")
+	}
+}
+
 // exportedNames are the functions and methods of the Go client: "Open", "Set.Add".
 func exportedNames(t *testing.T) map[string]bool {
 	t.Helper()
