@@ -107,7 +107,7 @@ func (p *Partition) mintDeleteMap(v View, m *Mutation, seen *Merged, g *crdt.Gro
 // where a context tells which dots of a map's set die, the context, so that the read
 // shows where those dots are.
 func (m *Mutation) covers() *dvv.Clock {
-	if m.Verb != Edit || m.Context == nil {
+	if m.Verb != Edit || m.Context == nil || mutated(contextNotCovered) {
 		return m.Session
 	}
 	both := m.Context.Clone()
@@ -270,7 +270,7 @@ func (e *edit) reset(c *tallied) error {
 		return err
 	}
 	ev := crdt.Event{Row: a, Kills: kills, Payload: z.Payload()}
-	if c.delta != 0 && e.m.Context == nil { // a context shows nothing of this very operation
+	if c.delta != 0 && e.m.Context == nil && !mutated(retryTakesBackItself) { // a context shows nothing of this very operation
 		row := e.seen.Row(c.path)
 		tally, err := row.Tally()
 		if err != nil {

@@ -27,6 +27,10 @@ const (
 	forgetOperationEarly        // an operation is forgotten when its window closes, whoever may still retry it
 	expireRenewed               // what was renewed since it was found expired is removed with the rest of its row
 	expireUnagreed              // what expired is removed by an owner that does not know what the others hold
+	clearsReachCounters         // the clear of a map's delete kills in the rows of counters, too
+	voidFirstIncrement          // of an operation applied twice the first of its increments alone is taken back
+	contextNotCovered           // a set of a map is removed under a context by a read that may not know all of it
+	retryTakesBackItself        // a reset beside an increment does not say whose it is
 	mutants
 )
 
@@ -37,6 +41,8 @@ var mutantNames = [mutants]string{
 	unsortedTreeBytes: "unsorted tree bytes", skipBarrier: "barrier skipped", countRetryTwice: "retry counted twice",
 	staleFromAnswer: "staleness from the wrong side", forgetOperationEarly: "operation forgotten early",
 	expireRenewed: "a renewal expires with the rest", expireUnagreed: "removed before R owners agree",
+	clearsReachCounters: "clears reach counters", voidFirstIncrement: "one increment of several voided",
+	contextNotCovered: "context not covered", retryTakesBackItself: "a retry takes back itself",
 }
 
 func (m mutant) String() string { return mutantNames[m] }

@@ -345,8 +345,12 @@ func (p *Partition) mintWrite(v View, m *Mutation, g *crdt.Group, latest crdt.St
 	}
 	var kills []dvv.Dot
 	if m.Context != nil {
-		if kills, err = p.shown(row, *m.Context); err != nil {
-			return err
+		// Also what is dead here: who killed it may have told nobody else, and be lost.
+		if n := m.Context.Count(); n > crdt.MaxKills/2 {
+			return fmt.Errorf("%w: %d, limit %d", ErrContextTooWide, n, crdt.MaxKills/2)
+		}
+		for d := range m.Context.Dots() {
+			kills = append(kills, d)
 		}
 	}
 	payload := crdt.BlobValue{Op: m.Op, Value: m.Value, Expires: m.Expires}.Payload()

@@ -276,7 +276,11 @@ func (p *Partition) clearRows(tx Tx, k crdt.Key, killed dvv.Clock) error {
 	var changes []change // a store may not be changed while it is walked
 	err := p.sparing(tx.Rows(p.ID, k, "", func(field string, r crdt.Row) bool {
 		after := r.Clone()
-		if after.Clear((crdt.Address{Key: k, Field: field}).Cleared(killed)) {
+		reached := crdt.Address{Key: k, Field: field}.Cleared(killed)
+		if mutated(clearsReachCounters) {
+			reached = killed
+		}
+		if after.Clear(reached) {
 			changes = append(changes, change{field, r, after})
 		}
 		return true
@@ -321,6 +325,9 @@ func (p *Partition) Void(tx Tx, op crdt.Operation, d dvv.Dot, mint func(n int) d
 		return crdt.Group{}, fmt.Errorf("void %v of %v in partition %d: remembered %t: %w", d, op, p.ID, found, err)
 	}
 	voids := m.Void(d)
+	if mutated(voidFirstIncrement) {
+		voids = voids[:1]
+	}
 	if err := tx.PutRemembered(p.ID, &m); err != nil {
 		return crdt.Group{}, err
 	}

@@ -78,7 +78,8 @@ func key(t crdt.Type, name string) crdt.Key { return crdt.Key{Type: t, Bucket: b
 func (c *client) member() string { return fmt.Sprintf("m%d", c.w.dice.IntN(8)) }
 
 // Registers whose name begins with keep are never deleted, counters whose name
-// begins with exact never reset: they are held to a stricter oracle.
+// begins with exact never reset: they are held to a stricter oracle. In counters whose
+// name begins with timed every increment expires.
 func (c *client) anyKey() crdt.Key {
 	r := c.w.dice
 	n := r.IntN(c.w.profile.keys)
@@ -90,7 +91,7 @@ func (c *client) anyKey() crdt.Key {
 	case 3:
 		return key(crdt.Counter, fmt.Sprintf("exact%d-%d", n, c.generation(n)))
 	case 4:
-		return key(crdt.Counter, fmt.Sprintf("reset%d", n))
+		return key(crdt.Counter, fmt.Sprintf("%s%d", pick(r, "reset", "timed"), n))
 	case 5:
 		return key(crdt.Register, fmt.Sprintf("keep%d", n))
 	case 6:
@@ -212,6 +213,7 @@ func (c *client) anyMutation() *replica.Mutation {
 		m.Verb, m.Value = replica.Put, value
 		withContext(0.8)
 	}
+	c.letExpire(m)
 	return m
 }
 
@@ -278,7 +280,7 @@ func (c *client) ask(r replica.Request, left int64, done func(res *replica.Resul
 		r.ID, r.Deadline = w.asked, n.clock().Mono+left
 		var read asking
 		if r.Query != nil {
-			read = w.begin(r)
+			read = w.begin(n, r)
 		}
 		n.waiting[r.ID] = func(res replica.Result, stamp crdt.Stamp) {
 			switch {

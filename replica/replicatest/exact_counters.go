@@ -2,6 +2,7 @@ package replicatest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
@@ -130,15 +131,13 @@ func (w *World) checkResettable(part *partition, log *keyLog, row *rowLog, value
 			continue
 		}
 		there, covered := false, false
-		floor := row.floor(final, crdt.Operation{})
 		for _, k := range r.groups {
 			if d, adds := increment(&k.group, row.field); adds && k.group.In(final) {
-				there = true
-				if d.Seq <= floor[d.Actor] && len(r.groups) > 1 && removes(r.mutation, row.field) {
+				byOthers, byItself := row.reset(d, final, r.mutation.Op)
+				if byItself && !byOthers {
 					w.report.Checked.TookBackItself++
-					floor = row.floor(final, r.mutation.Op)
 				}
-				covered = covered || d.Seq <= floor[d.Actor]
+				there, covered = true, covered || byOthers
 			}
 		}
 		if there && !covered {
@@ -172,7 +171,7 @@ func (w *World) checkResets() {
 
 func (w *World) checkReset(r *opRecord, log *keyLog, row *rowLog) {
 	final := w.final(r.partition)
-	floor := row.floor(final, crdt.Operation{})
+	floor := row.floor(final)
 	if w.report.Checked.Resets++; log.key.Type == crdt.Map {
 		w.report.Checked.MapResets++
 	}
@@ -183,19 +182,43 @@ func (w *World) checkReset(r *opRecord, log *keyLog, row *rowLog) {
 	}
 }
 
-// floor is how far resets in the clock saw each actor of a counter, but for those
-// that one operation put beside its own increments.
-func (r *rowLog) floor(clock dvv.Clock, but crdt.Operation) map[dvv.Actor]uint64 {
+// floor is how far resets in the clock saw each actor of a counter.
+func (r *rowLog) floor(clock dvv.Clock) map[dvv.Actor]uint64 {
 	floor := map[dvv.Actor]uint64{}
 	for _, e := range r.events {
-		if e.event.Payload.Kind() != crdt.KindReset || !clock.Contains(e.dot) {
-			continue
-		}
-		if dots, err := crdt.Foreign(e.event.Payload, but); err == nil {
-			for _, d := range dots {
-				floor[d.Actor] = max(floor[d.Actor], d.Seq)
+		if z, err := crdt.DecodeReset(e.event.Payload); err == nil && clock.Contains(e.dot) {
+			for _, c := range z {
+				floor[c.Actor] = max(floor[c.Actor], c.Seq)
 			}
 		}
 	}
 	return floor
+}
+
+// reset tells whether a copy of an operation was taken back by others, and by the
+// resets of the operation itself. Those carry on what they saw of others' resets, and
+// tell of it where the others are lost with a disk.
+func (r *rowLog) reset(d dvv.Dot, clock dvv.Clock, op crdt.Operation) (byOthers, byItself bool) {
+	reaches := func(dots []dvv.Dot) bool {
+		return slices.ContainsFunc(dots, func(z dvv.Dot) bool { return z.Actor == d.Actor && z.Seq >= d.Seq })
+	}
+	lost, carried := false, false
+	for _, e := range r.events {
+		if e.event.Payload.Kind() != crdt.KindReset {
+			continue
+		}
+		all, _ := crdt.Foreign(e.event.Payload, crdt.Operation{})
+		switch own := !op.IsZero() && e.of.group.Op == op; {
+		case !reaches(all):
+		case !own && clock.Contains(e.dot):
+			byOthers = true
+		case !own:
+			lost = true
+		case clock.Contains(e.dot):
+			byItself = true
+			foreign, _ := crdt.Foreign(e.event.Payload, op)
+			carried = carried || reaches(foreign)
+		}
+	}
+	return byOthers || carried && lost, byItself
 }

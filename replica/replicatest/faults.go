@@ -166,7 +166,7 @@ func (f *nemesis) do(k faultKind, n *node) string {
 	case slowDisk:
 		n.slowUntil = w.now + w.between(500*ms, 4*second)
 	case clockJump:
-		n.skew = w.between(-w.profile.skew, w.profile.skew+1)
+		n.skew, n.jumped = w.between(-w.profile.skew, w.profile.skew+1), w.now
 	case rumours:
 		about := w.dice.IntN(len(w.nodes))
 		if about == n.at {

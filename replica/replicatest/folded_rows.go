@@ -63,6 +63,7 @@ func (n *node) checkFold(p int) {
 			n.w.fail("%v defers %v at %v; from its clock %v follows %v (%v)", n.id, dead, log.key, clock, want, err)
 		}
 	}
+	n.checkExpiring(p)
 	if err != nil || expected != stored {
 		n.w.fail("%v stores %d rows of partition %d; from its clock follow %d (%v)", n.id, stored, p, expected, err)
 	}
@@ -91,7 +92,11 @@ func (w *World) apart() string {
 			}
 		}
 		for _, id := range owners {
-			if why := w.nodes[w.index(id)].unsettled(part.id); why != "" {
+			n := w.nodes[w.index(id)]
+			if why := n.leftover(part.id); why != "" {
+				return why
+			}
+			if why := n.unsettled(part.id); why != "" {
 				return why
 			}
 		}

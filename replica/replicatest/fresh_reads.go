@@ -52,6 +52,7 @@ func (w *World) quorate(p, r int) dvv.Clock {
 // asking is what a read is held to, from the moment it reached its endpoint.
 type asking struct {
 	replica.Request
+	at        *node
 	query     replica.Query
 	partition int
 	r         int
@@ -62,8 +63,8 @@ type asking struct {
 	members   []ring.NodeID
 }
 
-func (w *World) begin(r replica.Request) asking {
-	a := asking{Request: r, query: *r.Query, r: r.R, wild: w.wild, rings: w.rings, members: w.members()}
+func (w *World) begin(n *node, r replica.Request) asking {
+	a := asking{Request: r, at: n, query: *r.Query, r: r.R, wild: w.wild, rings: w.rings, members: w.members()}
 	a.partition = w.ring.Partition(a.query.Key.Bucket, a.query.Key.Name)
 	if a.r == 0 {
 		a.r = 2
@@ -71,6 +72,9 @@ func (w *World) begin(r replica.Request) asking {
 	a.quorate, a.promised = w.quorate(a.partition, a.r), w.memory.parts[a.partition].promised.Clone()
 	return a
 }
+
+// wall is what the clock of the node shows that was asked.
+func (a asking) wall() int64 { return a.at.clock().Wall }
 
 // checkRead holds an answer to two things: it knows all that R owners had to
 // know when it was asked, so whoever was told that a write is done sees it; and
@@ -101,6 +105,9 @@ func (w *World) checkRead(a asking, res replica.Result) {
 				}
 			}
 		}
+	}
+	for _, f := range m.Rows {
+		w.checkHidden(a.query, f, a.wall())
 	}
 	same := slices.EqualFunc(want, m.Rows, func(a, b replica.Found) bool { return a.Field == b.Field && sameLive(a.Row, b.Row) })
 	if !same {

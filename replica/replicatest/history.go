@@ -51,6 +51,7 @@ func (h *history) add(r *opRecord) {
 // minted ties a new group to its operation.
 func (h *history) minted(w *World, k *known) {
 	if k.group.Op.IsZero() {
+		w.checkExpiry(k)
 		return
 	}
 	r := h.byID[k.group.Op]

@@ -97,8 +97,8 @@ func (c *client) anyStep(m *replica.Mutation, power int64) {
 			}
 			break
 		}
-		what := w.dice.IntN(5)
-		if what < 2 {
+		what := w.dice.IntN(6)
+		if what < 3 {
 			m.Changes = append(m.Changes, replica.Change{Member: ch.Member, Remove: true})
 		}
 		if what == 0 {

@@ -32,6 +32,7 @@ type node struct {
 	pausedUntil int64
 	mono        int64 // ns its monotonic clock is ahead of virtual time
 	skew        int64 // ms its wall clock is ahead
+	jumped      int64 // when that changed
 	slowUntil   int64 // the disk is slow
 	doom        doom  // what happens to the next commit
 	link        []bool
@@ -116,7 +117,7 @@ func (n *node) config(draw func() dvv.Actor) replica.Config {
 			return n.store.View(), func() error { return nil }, nil
 		},
 		ExchangeEvery: p.exchange, MaxQueue: p.maxQueue, BatchGroup: p.batch,
-		SoundEvery: p.sound, Patience: p.patience, TrimEvery: p.trim, VerifyEvery: p.verify,
+		ExpireEvery: p.expire, SoundEvery: p.sound, Patience: p.patience, TrimEvery: p.trim, VerifyEvery: p.verify,
 		OpWindow: p.opWindow, MaxSkew: p.maxSkew, LogCap: p.logCap, OpCap: p.opCap,
 		SnapshotRate: p.snapshotRate, LargeRows: p.largeRows, FewRows: fewRows, BatchBytes: p.batchBytes,
 		TreeKey: treeKey, Leaves: leaves,

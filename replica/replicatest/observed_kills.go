@@ -32,11 +32,11 @@ func (w *World) checkMinted(k *known, r *opRecord) {
 				removal := e.Payload == nil
 				may = killed.event.Row == e.Row && (own || removal && r.mutation.Context == nil)
 			case replica.Edit, replica.Delete:
-				may = own || killed.event.Row == e.Row && w.mayEdit(r, e)
+				may = own || killed.event.Row == e.Row && (w.mayEdit(r, e) || carriesOn(k, killed))
 			case replica.Assign, replica.Zero:
 				may = killed.event.Row == e.Row
 			case replica.Add:
-				may = own
+				may = own || killed.event.Row == e.Row && carriesOn(k, killed)
 			}
 			if !may {
 				w.fail("%s was minted as %v, which kills %v: its client was not shown that", briefly(r.mutation), &k.group, &killed.of.group)
@@ -64,9 +64,22 @@ func (w *World) mayEdit(r *opRecord, e *crdt.Event) bool {
 	return false
 }
 
-// checkShown: a reset under a context takes back what the client was shown.
+// carriesOn tells whether a group that increments a counter may kill a reset or a
+// void: its actor's entry had expired, and the reset it puts carries on the others.
+func carriesOn(k *known, killed eventRef) bool {
+	kind := killed.event.Payload.Kind()
+	return (kind == crdt.KindReset || kind == crdt.KindVoid) && slices.ContainsFunc(k.group.Events, func(e crdt.Event) bool {
+		return e.Row == killed.event.Row && e.Payload.Kind() == crdt.KindReset
+	})
+}
+
+// checkShown: a reset under a context takes back what the client was shown; or what
+// had expired of the actor that goes on counting.
 func (w *World) checkShown(k *known, r *opRecord, e *crdt.Event) {
 	z, err := crdt.DecodeReset(e.Payload)
+	if row := w.memory.parts[k.partition].byKey[e.Row.Key].row(e.Row.Field); err == nil && adds(r.mutation, e.Row.Field) != 0 && w.wronglyTaken(k, row, e, w.nodes[k.by].clock().Wall) == "" {
+		return
+	}
 	if err != nil || r.mutation.Context == nil || r.mutation.Key.Type != crdt.Map || slices.ContainsFunc(r.mutation.Changes, func(c replica.Change) bool {
 		return c.Member == e.Row.Field && c.Shown.Equal(e.Payload)
 	}) {
@@ -110,7 +123,7 @@ func (w *World) checkRemovals() {
 			}
 			for _, l := range log.fold(row, final).Live {
 				if observed.Contains(l.Dot) {
-					if r.mutation.Context == nil && row.lapsed(l.Dot, final, r.ended) {
+					if row.lapsed(l.Dot, final, r.ended, r.mutation.Context != nil) {
 						w.report.Checked.Lapsed++
 						continue
 					}
@@ -149,10 +162,11 @@ func (w *World) checkRemovals() {
 // lapsed tells whether a dot was dead by then through an event that is lost since.
 // A removal that read its absence, and so had nothing to kill, rests on the event
 // of somebody else, which may have had one copy only, on a disk that is gone. The
-// oracle lets that pass, and counts it.
-func (r *rowLog) lapsed(d dvv.Dot, final dvv.Clock, by int64) bool {
+// oracle lets that pass, and counts it. Under a context it does so for what had
+// expired, and will be removed once more.
+func (r *rowLog) lapsed(d dvv.Dot, final dvv.Clock, by int64, expired bool) bool {
 	for _, e := range r.events {
-		if !final.Contains(e.dot) && e.of.minted <= by && slices.Contains(e.event.Kills, d) {
+		if !final.Contains(e.dot) && (!expired || e.of.op == nil) && e.of.minted <= by && slices.Contains(e.event.Kills, d) {
 			return true
 		}
 	}

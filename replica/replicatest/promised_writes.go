@@ -24,6 +24,9 @@ func (w *World) promise(rec *opRecord) {
 	for _, k := range rec.groups {
 		if w.owning(k) >= 2 {
 			part.promised.AddRange(k.group.Actor, k.group.First, k.group.Last())
+			if k.promised == 0 {
+				k.promised = w.now
+			}
 		}
 	}
 }

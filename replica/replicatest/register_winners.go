@@ -88,6 +88,13 @@ func (w *World) checkBlobs() {
 					replaced.Join(k.op.context)
 				}
 			}
+			for _, e := range log.rows[0].events {
+				if e.of.op == nil && final.Contains(e.dot) { // it expired
+					for _, d := range e.event.Kills {
+						replaced.Add(d)
+					}
+				}
+			}
 			var want []dvv.Dot
 			for _, e := range log.rows[0].events {
 				if e.event.Payload != nil && final.Contains(e.dot) && !replaced.Contains(e.dot) {

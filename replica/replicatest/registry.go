@@ -35,6 +35,7 @@ type known struct {
 	minted    int64
 	by        int // node
 	life      int
+	promised  int64           // when its client was told, if two owners had it then
 	held      uint            // nodes that ever had it durable, a bit each
 	since     [maxNodes]int64 // when each node's disk got it; 0 while it is not there
 	op        *opRecord

@@ -301,7 +301,7 @@ func (t *trace) checksum(m replica.Message) uint64 {
 			dots(r.Dots)
 		}
 	case replica.Forward:
-		num(3, m.ID, uint64(m.W), uint64(m.Left), uint64(m.Mutation.Verb), m.Mutation.Sum, uint64(m.Mutation.Delta))
+		num(3, m.ID, uint64(m.W), uint64(m.Left), uint64(m.Mutation.Verb), m.Mutation.Sum, uint64(m.Mutation.Delta), uint64(m.Mutation.Expires))
 		b = crdt.AppendOperation(b, m.Mutation.Op)
 		text(m.Mutation.Key.String())
 		text(string(m.Mutation.Value))

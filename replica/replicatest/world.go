@@ -92,6 +92,10 @@ type Checked struct {
 	MapCounters    int // of them, those in maps
 	Lines          int // counters in maps that may be removed
 	MapResets      int // removals of such that are certain of what they observed
+	Expiries       int // rows of which something was removed because its time was over
+	Agreed         int // of them, those for which the time was known at which another owner had to agree
+	Hidden         int // rows of which a read hid something because its time was over
+	Renewals       int // renewals that a removal of what expired overlooked, which ends the simulation
 	TookBackItself int // increments of operations that removed a counter as well, and whose retry took back the first copy
 	Excused        int // counters that may have counted twice, as was said
 	Doubtful       int // increments of unknown outcome that were in a counter
@@ -170,6 +174,7 @@ type profile struct {
 
 	// Of the shards, see [replica.Config].
 	sound, patience, trim, verify int64
+	expire                        int64
 	opWindow, maxSkew             int64 // ms
 	logCap, opCap, snapshotRate   int64
 	largeRows, batchBytes         int
@@ -200,6 +205,7 @@ func newProfile(r *rand.Rand) profile {
 		patience:     pick(r, 300*ms, 2*second),
 		trim:         pick(r, 300*ms, 2*second),
 		verify:       pick(r, 2*second, 10*second, hour),
+		expire:       pick(r, 100*ms, 500*ms, 2*second),
 		logCap:       pick(r, int64(1), 4<<10, largeLog, largeLog),
 		opCap:        pick(r, int64(1)<<18, 1<<18, 20),
 		snapshotRate: pick(r, int64(64)<<10, 32<<20),
