@@ -18,7 +18,7 @@ const both = ["test/*.test.ts"];
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/unit/*.test.ts"] } },
+      { test: { name: "unit", include: ["test/unit/*.test.ts"], testTimeout: 30_000 } },
       {
         resolve: { alias: { "@cartwheel/client": source("node.ts") } },
         test: { name: "node", include: [...both, "test/node/*.test.ts"], globalSetup: "test/setup.ts", testTimeout: 60_000, hookTimeout: 60_000 },

@@ -7,8 +7,8 @@ import type { Connection } from "./endpoint.js";
 
 export * from "./index.js";
 
-/** What a reply may make this process hold, in bytes: well above the largest page a node sends. */
-const maxReply = 64 * 1024 * 1024;
+/** What a reply may make this process hold, in bytes: a node fills a batch up to 64 MiB, and then a page. */
+const maxReply = 72 * 1024 * 1024;
 
 /** Options of a client in Node. */
 export interface NodeOptions extends ConnectOptions {

@@ -3,9 +3,10 @@ import { Code, ConnectError, createRouterTransport, type Transport } from "@conn
 import { describe, expect, test, vi } from "vitest";
 
 import { SetServiceAddRequestSchema } from "../../src/gen/cartwheel/v1/set_pb.js";
+import { CounterService } from "../../src/gen/cartwheel/v1/counter_pb.js";
 import { PipelinedCallSchema, PipelineService } from "../../src/gen/cartwheel/v1/pipeline_pb.js";
 import { CartwheelError, type Cartwheel } from "../../src/node.js";
-import { replyCases, sizeOf } from "../../src/pipeline.js";
+import { pipelined, replyCases, sizeOf } from "../../src/pipeline.js";
 import { Fake, refusal, silence } from "./fake.js";
 
 test("a reply has the name of its call", () => {
@@ -125,15 +126,16 @@ describe.each(["batch", "stream"] as const)("%s", (api) => {
 
   test("a call that nobody waits for any more is not sent", async () => {
     const cluster = new Fake();
-    const db = await cluster.connect(["n1"], { api });
+    const { transport } = pipelined({ transport: cluster.transport("http://n1"), close: () => undefined }, api);
+    const get = (key: string, signal?: AbortSignal) =>
+      transport.unary(CounterService.method.get, signal, undefined, undefined, { bucket: "stock", key }, undefined);
     const controller = new AbortController();
-    const calls = [db.counter("stock", "1").get(), db.counter("stock", "2").with({ signal: controller.signal }).get()];
-    // It has been handed over when the microtasks before the message is made have run.
-    const off = calls[1]?.catch((err: unknown) => err);
-    controller.abort();
-    expect(await off).toMatchObject({ reason: "CANCELED" });
-    await calls[0];
-    expect(cluster.of("counter.get")).toHaveLength(1);
+    const calls = [get("1"), get("2", controller.signal), get("3", AbortSignal.abort())];
+    controller.abort(); // it has been handed over, and waits for its message
+    const [first, second, third] = await Promise.allSettled(calls);
+    expect(first?.status).toBe("fulfilled");
+    for (const call of [second, third]) expect((call as PromiseRejectedResult).reason).toMatchObject({ code: Code.Canceled });
+    expect(cluster.messages).toEqual([1]);
   });
 
   test("when the connection is refused all of its calls go elsewhere, and none may have happened", async () => {

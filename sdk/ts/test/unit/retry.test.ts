@@ -52,6 +52,18 @@ test("an endpoint that failed is asked last until it has cooled down", async () 
   }).toBe("n1");
 });
 
+test("an endpoint that answers has cooled down", async () => {
+  const cluster = new Fake();
+  const db = await cluster.connect(["n1", "n2"], { rotate: true, cooldownMs: 60_000 });
+  cluster.script = ({ nth }) => {
+    if (nth <= 2) throw new ConnectError("reset", Code.Aborted);
+  };
+  for (let i = 0; i < 5; i++) await db.counter("stock", "1").get();
+  const [first, second, ...rest] = cluster.of("counter.get").map((a) => a.node);
+  expect(first).not.toBe(second);
+  expect(new Set(rest).size).toBe(1);
+});
+
 test("without rotation calls stay with the endpoint that answers", async () => {
   const cluster = new Fake();
   const db = await cluster.connect(["n1", "n2"]);
@@ -108,6 +120,18 @@ test("silence until the deadline is told as such, unless a node had said more", 
     return silence(signal);
   };
   expect(await failure(db.counter("stock", "1").add())).toMatchObject({ reason: "QUORUM_NOT_REACHED", outcomeUnknown: true });
+});
+
+test("silence explains less than any word that was heard before it", async () => {
+  const cluster = new Fake();
+  const db = await cluster.connect(["n1", "n2"], { attemptTimeoutMs: 30, timeoutMs: 100 });
+  cluster.script = ({ nth, signal }) => {
+    if (nth === 1) throw new ConnectError("reset", Code.Aborted);
+    return silence(signal);
+  };
+  const err = await failure(db.counter("stock", "1").get());
+  expect(err.reason).toBe("UNREACHABLE");
+  expect(err.message).toMatch(/: reset$/);
 });
 
 test("each call may have less time than the client gives it", async () => {
