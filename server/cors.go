@@ -47,8 +47,10 @@ func CheckOrigin(origin string) error {
 		return nil
 	}
 	// A * stands for a part of it, and may be the port.
-	u, err := url.Parse(strings.Replace(origin, "*", "1", 1))
-	if err != nil || strings.Count(origin, "*") > 1 || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != strings.Replace(origin, "*", "1", 1) || u.Hostname() == "" {
+	one := strings.Replace(origin, "*", "1", 1)
+	u, err := url.Parse(one)
+	whole := err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && one == u.Scheme+"://"+u.Host
+	if !whole || strings.Contains(one, "*") {
 		return fmt.Errorf("origin %q: want scheme://host or scheme://host:port, in which one * stands for anything, or * for all", origin)
 	}
 	return nil
