@@ -286,6 +286,10 @@ func (t *Tally) Value() (v int64, saturated bool) { return t.Exact().Int64() }
 // ErrOverflow refuses an increment that would take a counter out of int64.
 var ErrOverflow = errors.New("counter would leave the range of int64")
 
+// IsReset tells whether the row is that of a counter which was reset, and holds
+// nothing since: all that is left of it is how far the reset reached.
+func (r Row) IsReset() bool { return len(r.Live) == 1 && r.Live[0].Payload.Kind() == KindReset }
+
 // Forget takes the tally as it will be under a reset that is about to be put.
 func (t *Tally) Forget(z Reset) {
 	for _, c := range z {

@@ -247,6 +247,9 @@ func (e *edit) taken(c *tallied) (z crdt.Reset, kills []dvv.Dot, err error) {
 		}
 		return z, nil, err
 	}
+	if e.seen.atRest(c.path) {
+		return nil, nil, nil
+	}
 	row := e.seen.Row(c.path)
 	tally, err := row.Tally()
 	if err != nil {

@@ -331,7 +331,7 @@ func mintReset(m *Mutation, seen *Merged, g *crdt.Group, wallMillis int64) error
 	}
 	g.Answer, _ = tally.Value()
 	z, kills := tally.Reset()
-	if len(kills) > 0 {
+	if len(kills) > 0 && !seen.atRest("") {
 		g.Events = []crdt.Event{{Row: m.Key.Row(), Kills: kills, Payload: z.Payload()}}
 	}
 	return nil

@@ -33,10 +33,14 @@ type Span struct {
 const (
 	MaxFields  = 1000
 	MaxPage    = 1000
-	MaxRows    = 4096    // of a map that are read, removed or deleted at once
+	MaxRows    = 4096    // of a map that are removed or deleted at once
 	pageBytes  = 1 << 20 // a replica's page ends early beyond this many bytes
 	maxAnswer  = 6 << 20 // bytes; an answer must fit into one message
 	afterField = "\x00"  // appended to a field: the smallest string that follows it
+
+	// MaxAnswerRows bounds the rows of one answer, those included of which nothing but
+	// a counter's reset is left.
+	MaxAnswerRows = 1 << 16
 )
 
 // Check refuses what no client may ask for.
@@ -161,9 +165,13 @@ func (a *Answer) paths(v View, p int, q Query, fields []string) error {
 		fields = []string{""}
 	}
 	size, whole := 0, "" // the set field that was read last
+	present := 0
 	take := func(field string, r crdt.Row) bool {
 		size += len(field) + rowBytes(r)
-		if a.More = len(a.Rows) == MaxRows || size > maxAnswer; !a.More {
+		if !r.IsReset() { // what is left of counters that are gone is small, and nothing to remove
+			present++
+		}
+		if a.More = present > MaxRows || len(a.Rows) == MaxAnswerRows || size > maxAnswer; !a.More {
 			a.Rows = append(a.Rows, Found{field, r})
 		}
 		return !a.More
@@ -350,6 +358,24 @@ func (m *Merged) Doomed(field string) []dvv.Dot {
 	}
 	return sortedDots(dots)
 }
+
+// agreed tells whether all answers have the same live dots in a row.
+func (m *Merged) agreed(field string) bool {
+	if m == nil {
+		return false
+	}
+	for i := range m.answers[1:] {
+		if !slices.Equal(m.answers[0].row(field).Dots(), m.answers[i+1].row(field).Dots()) {
+			return false
+		}
+	}
+	return true
+}
+
+// atRest tells whether a counter was reset before and nothing is in it that a reset
+// could take back. All answers have to say so: the reset that one of them shows may
+// so far be durable there only.
+func (m *Merged) atRest(field string) bool { return m.Row(field).IsReset() && m.agreed(field) }
 
 // Under returns the fields of all rows that one of the answers had and whose fields
 // begin with a prefix, in order.

@@ -71,7 +71,7 @@ var hostileMessages = []struct {
 	{"rows of two types", answering("a", milkRow(), "b", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: countVisit().Events[0].Payload}}}), "payload of entry in a set"},
 	{"a payload of no kind", answering("a", crdt.Row{Live: []crdt.Live{{Dot: dot(1, 1), Payload: crdt.Payload{77}}}}), "payload of kind(77) in a set"},
 	{"rows without a type", answeringOf(0, "milk", milkRow()), "a row of no type"},
-	{"more rows than one answer has", answeringMany(4097), "4097 rows, limit 4096"},
+	{"more rows than one answer has", answeringMany(1<<16 + 1), "65537 rows, limit 65536"},
 	{"a short fingerprint", append([]byte{7, 0x91, 1, 0xc4, 15}, make([]byte, 16)...), "fingerprint of 15 bytes"},
 	{"a clock cut short", []byte{8, 1, 0xc4, 1, 5, 0xc2}, "actors do not fit"},
 	{"a number in a long form", []byte{10, 0xcc, 3, 0}, "not in its shortest form"},

@@ -228,7 +228,7 @@ func readAnswered(r *pack.Reader) replica.Answered {
 // query named it so), or the only row of another type.
 func readRows(r *pack.Reader, t crdt.Type) []replica.Found {
 	last := ""
-	return list(r, "rows", minFoundBytes, replica.MaxRows, func(r *pack.Reader) replica.Found {
+	return list(r, "rows", minFoundBytes, replica.MaxAnswerRows, func(r *pack.Reader) replica.Found {
 		f := replica.Found{Field: readField(r)}
 		a := crdt.Address{Key: crdt.Key{Type: t}, Field: f.Field}
 		switch {
