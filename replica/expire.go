@@ -105,7 +105,8 @@ func (s *Shard) agreedUntil(p *part) int64 {
 			continue
 		}
 		if d := s.depth(p, id); d != nil && d.coveredAt != 0 && d.ready {
-			until = append(until, min(d.coverWall, s.now.Wall))
+			// When it was asked, by what the clock shows now: it may have been set since.
+			until = append(until, min(d.coverWall, s.now.Wall-(s.now.Mono-d.coveredAt)/1e6))
 		}
 	}
 	if len(until) < s.cfg.R {

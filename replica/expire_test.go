@@ -175,6 +175,31 @@ func TestNothingIsRemovedWhileROwnersCannotBeReachedAndNobodySeesItAllTheSame(t 
 	}
 }
 
+// Others agreed while the clock was ahead, to what was over by then. Set back, it comes
+// to the same times once more, and they say nothing of what was written since.
+func TestAClockThatIsSetBackTakesNoEarlierAgreementForALaterOne(t *testing.T) {
+	w := newTrio(t, nil)
+	first, mary := w.node(0), online.Member("mary")
+	first.skew = 30_000
+	w.rounds(3000)
+	w.stop(w.node(1))
+	w.stop(w.node(2))
+	first.skew = 0
+	m := adding("mary", w.until(1500))
+	w.ask(first, replica.Request{ID: 1, W: 1, Deadline: w.clock().Mono + 5000*milli, Mutation: &m})
+	w.run(nil)
+	w.success(first)
+	w.rounds(10_000)
+	if w.live(first, mary) != 1 || first.shard.Stats.ExpiryWaits == 0 {
+		t.Errorf("nobody agreed, and %v is left", w.row(first, mary))
+	}
+	w.link(w.node(1).id, true)
+	w.rounds(5000)
+	if r := w.row(first, mary); !r.IsEmpty() {
+		t.Errorf("another owner agreed, and %v is left", r)
+	}
+}
+
 // T19, in every order that a renewal and a removal can take.
 func TestARenewalDuringTheRemovalWinsWhateverTheOrder(t *testing.T) {
 	kinds := []struct {

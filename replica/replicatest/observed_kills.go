@@ -32,11 +32,11 @@ func (w *World) checkMinted(k *known, r *opRecord) {
 				removal := e.Payload == nil
 				may = killed.event.Row == e.Row && (own || removal && r.mutation.Context == nil)
 			case replica.Edit, replica.Delete:
-				may = own || killed.event.Row == e.Row && (w.mayEdit(r, e) || carriesOn(k, killed))
+				may = own || killed.event.Row == e.Row && (w.mayEdit(r, e) || carriesOn(k, part.byKey[e.Row.Key].row(e.Row.Field), killed))
 			case replica.Assign, replica.Zero:
 				may = killed.event.Row == e.Row
 			case replica.Add:
-				may = own || killed.event.Row == e.Row && carriesOn(k, killed)
+				may = own || killed.event.Row == e.Row && carriesOn(k, part.byKey[e.Row.Key].row(e.Row.Field), killed)
 			}
 			if !may {
 				w.fail("%s was minted as %v, which kills %v: its client was not shown that", briefly(r.mutation), &k.group, &killed.of.group)
@@ -64,11 +64,16 @@ func (w *World) mayEdit(r *opRecord, e *crdt.Event) bool {
 	return false
 }
 
-// carriesOn tells whether a group that increments a counter may kill a reset or a
-// void: its actor's entry had expired, and the reset it puts carries on the others.
-func carriesOn(k *known, killed eventRef) bool {
-	kind := killed.event.Payload.Kind()
-	return (kind == crdt.KindReset || kind == crdt.KindVoid) && slices.ContainsFunc(k.group.Events, func(e crdt.Event) bool {
+// carriesOn tells whether a group that increments a counter may kill a reset, a void,
+// or an entry that was reset before: its actor's entry had expired, and the reset it
+// puts carries on the others.
+func carriesOn(k *known, r *rowLog, killed eventRef) bool {
+	if killed.event.Delta != 0 {
+		if carried, _ := r.takenBefore(k, crdt.Component{Actor: killed.dot.Actor, Seq: killed.dot.Seq}); !carried {
+			return false
+		}
+	}
+	return slices.ContainsFunc(k.group.Events, func(e crdt.Event) bool {
 		return e.Row == killed.event.Row && e.Payload.Kind() == crdt.KindReset
 	})
 }
