@@ -59,7 +59,7 @@ var layers = []layer{
 	{pkg: "replica", ours: []string{"dvv", "crdt", "ring", "replica/quorum", "replica/merkle", "replica/breaker"}, pure: true},
 	{pkg: "sdk/gen/...", ours: []string{"sdk/gen/..."}, others: []string{connect, protobuf}},
 	{pkg: "server/...", ours: []string{"dvv", "crdt", "crdt/pack", "ring", "ring/gossip", "replica", "replica/quorum", "replica/merkle", "replica/store", "sdk/gen/...", "server/..."}, others: []string{anything}},
-	{pkg: "sdk", ours: []string{"sdk/gen/..."}, others: []string{connect, protobuf}},
+	{pkg: "sdk", ours: []string{"sdk/gen/..."}, others: []string{connect, protobuf, xxhash}},
 	{pkg: "cmd/...", ours: []string{"server/...", "sdk", "cmd/..."}, others: []string{anything}},
 	{pkg: "examples/...", ours: []string{"sdk"}, others: []string{anything}},
 	{pkg: "docs"},

@@ -17,6 +17,7 @@ import (
 func newBenchCommand(s *session) *cobra.Command {
 	var cfg bench.Config
 	var jsonFile string
+	var routed bool
 	c := &cobra.Command{
 		Use:   "bench",
 		Short: "Measure the cluster under load",
@@ -32,10 +33,16 @@ peak of the closed loop, then 1, 2 and 5 times as much for --duration each, then
 half of it, and how long it takes until 99 of 100 operations are good again.
 
 Workloads:
-  cart     50 % add, 10 % remove, 40 % read a set of about 20 members
-  counter  80 % increment, 20 % read
-  blob-a   50 % update with the context last seen, 50 % read
-  blob-b    5 % update with the context last seen, 95 % read
+  cart         50 % add, 10 % remove, 40 % read a set of about 20 members
+  counter      80 % increment, 20 % read
+  counter-get  read counters
+  contains     ask whether a member is in a set of about 20
+  blob-a       50 % update with the context last seen, 50 % read
+  blob-b        5 % update with the context last seen, 95 % read
+
+Operations travel as those of the Go client do: several to a message, and to an
+owner of their key; --api and --routed=false show what that saves. Unary calls of
+an open loop come from a leaner HTTP client than that of the library.
 
 CPU, syncs and batching are what the nodes say of themselves at /metrics, so name
 every node as an endpoint. JSON has the fields of the text, with units in their
@@ -46,6 +53,7 @@ operations, per read is how many members or siblings a read gave.`,
   cartwheel bench --workload counter --clients 16 --duration 30s
   cartwheel bench --workload blob-a --ops 100000 --json blob-a.json
   cartwheel bench --workload cart --json - | jq .server.cpu_us_per_op
+  cartwheel bench --workload counter-get --fast --api unary
   cartwheel bench --rate 2000 --deadline 500ms
   cartwheel bench --overload --duration 5s`,
 		Args: takes("", 0, 0),
@@ -64,6 +72,8 @@ operations, per read is how many members or siblings a read gave.`,
 	f.Uint32Var(&cfg.W, "w", 0, "durable copies a mutation waits for (default: the cluster's W)")
 	f.Uint32Var(&cfg.R, "r", 0, "replicas a read joins (default: the cluster's R)")
 	f.BoolVar(&cfg.Fast, "fast", false, "reads ask one replica only")
+	f.StringVar(&cfg.API, "api", "stream", "how operations travel: one a request (unary), or several to a request (batch) or message (stream)")
+	f.BoolVar(&routed, "routed", true, "operations go to an owner of their key; false is to every endpoint in turn")
 	f.Float64Var(&cfg.Rate, "rate", 0, "open loop: begin this many operations a second, whatever becomes of them")
 	f.BoolVar(&cfg.Overload, "overload", false, "find the peak of the closed loop, offer 1, 2 and 5 times as much, then half of it")
 	f.DurationVar(&cfg.Deadline, "deadline", time.Second, "open loop: time of one operation, from when it was due")
@@ -76,7 +86,7 @@ operations, per read is how many members or siblings a read gave.`,
 	c.MarkFlagsMutuallyExclusive("ops", "overload")
 	c.MarkFlagsMutuallyExclusive("rate", "overload")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cfg.Endpoints, cfg.Timeout = s.addresses(), s.timeout
+		cfg.Endpoints, cfg.Timeout, cfg.Unrouted = s.addresses(), s.timeout, !routed
 		cfg.Command = strings.Join(append([]string{"cartwheel"}, s.args...), " ")
 		cfg.Progress = func(doing string) { fmt.Fprintln(c.ErrOrStderr(), "cartwheel: bench:", doing) }
 		if err := cfg.Check(); err != nil {

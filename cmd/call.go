@@ -22,7 +22,9 @@ func (s *session) open(ctx context.Context) (*cartwheel.DB, error) {
 func (s *session) openAt(ctx context.Context, addresses []string) (*cartwheel.DB, error) {
 	// An endpoint that hangs must leave time for the next one.
 	attempt := min(2*time.Second, max(s.timeout/2, time.Millisecond))
-	db, err := cartwheel.Open(ctx, addresses, cartwheel.WithTimeout(s.timeout), cartwheel.WithAttemptTimeout(attempt))
+	// Who names a node means it, and one call has nobody to travel with.
+	db, err := cartwheel.Open(ctx, addresses, cartwheel.WithTimeout(s.timeout), cartwheel.WithAttemptTimeout(attempt),
+		cartwheel.WithoutRouting(), cartwheel.WithAPI(cartwheel.Unary))
 	var failed *cartwheel.Error
 	if err != nil && !errors.As(err, &failed) {
 		return nil, &usageError{err: err}

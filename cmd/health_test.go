@@ -63,7 +63,7 @@ func connectTo(t *testing.T, nodes []*server.Node, options ...cartwheel.Option) 
 	for _, n := range nodes {
 		addresses = append(addresses, n.APIAddr())
 	}
-	db, err := cartwheel.Open(t.Context(), addresses, options...)
+	db, err := cartwheel.Open(t.Context(), addresses, append(options, cartwheel.WithoutRouting())...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func startProcesses(t *testing.T) []process {
 			}
 		})
 		var err error
-		if p.db, err = cartwheel.Open(t.Context(), []string{at(devAPI)}, cartwheel.WithoutSessions(), cartwheel.WithTimeout(3*time.Second)); err != nil {
+		if p.db, err = cartwheel.Open(t.Context(), []string{at(devAPI)}, cartwheel.WithoutSessions(), cartwheel.WithoutRouting(), cartwheel.WithTimeout(3*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = p.db.Close() })

@@ -18,6 +18,7 @@ type call struct {
 	op          string // "set.add"
 	bucket, key string
 	operationID string // of a mutation; empty for a read
+	routable    bool   // an owner of the key may be asked
 
 	attempts int
 	endpoint *endpoint                // of the last attempt
@@ -33,10 +34,13 @@ func (db *DB) run(ctx context.Context, c *call, attempt func(context.Context, *e
 	defer cancel()
 	db.stats.operations.Add(1)
 	from := db.endpoints.first()
+	var room [6]*endpoint
+	order := db.router.route(room[:0], c)
+	routed := len(order)
 	var hopeless *cartwheelv1.ErrorDetail
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		stay := time.Duration(0)
-		for _, e := range db.endpoints.round(from) {
+		for i, e := range db.endpoints.round(order, from) {
 			if ctx.Err() != nil {
 				return db.giveUp(c, ctx.Err())
 			}
@@ -47,6 +51,7 @@ func (db *DB) run(ctx context.Context, c *call, attempt func(context.Context, *e
 			}
 			err := db.try(ctx, c, e, attempt)
 			if err == nil {
+				db.endpoints.answered(e, i < routed)
 				db.throttle.note(time.Now(), true)
 				return nil
 			}
@@ -68,6 +73,7 @@ func (db *DB) run(ctx context.Context, c *call, attempt func(context.Context, *e
 			// The caller's own deadline or cancellation is nobody's fault.
 			if v.blame && ctx.Err() == nil {
 				db.endpoints.failed(e)
+				db.router.failed(e)
 			}
 			if !v.retry {
 				c.told = v.detail
@@ -82,6 +88,7 @@ func (db *DB) run(ctx context.Context, c *call, attempt func(context.Context, *e
 				break
 			}
 		}
+		order, routed = room[:0], 0 // whoever owns it was asked
 		if hopeless != nil {
 			c.told = hopeless
 			return db.giveUp(c, nil)
@@ -131,9 +138,6 @@ func (db *DB) try(ctx context.Context, c *call, e *endpoint, attempt func(contex
 	err := attempt(limited, e)
 	if db.config.observe != nil {
 		db.config.observe(Attempt{Op: c.op, OperationID: c.operationID, Number: c.attempts, Endpoint: e.url, Took: time.Since(began), Err: err})
-	}
-	if err == nil {
-		db.endpoints.answered(e)
 	}
 	return err
 }
@@ -199,13 +203,16 @@ func judge(err error) verdict {
 	}
 }
 
-// pushback is how long a node wants to be left alone; the header is gRPC's.
+// pushbackHeader is gRPC's.
+const pushbackHeader = "Grpc-Retry-Pushback-Ms"
+
+// pushback is how long a node wants to be left alone.
 func pushback(err error) time.Duration {
 	var failed *connect.Error
 	if !errors.As(err, &failed) {
 		return 0
 	}
-	ms, err := strconv.ParseUint(failed.Meta().Get("Grpc-Retry-Pushback-Ms"), 10, 16)
+	ms, err := strconv.ParseUint(failed.Meta().Get(pushbackHeader), 10, 16)
 	if err != nil {
 		return 0
 	}

@@ -14,12 +14,14 @@ import (
 type DB struct {
 	config    config
 	endpoints *endpoints
+	router    *router // nil where calls are not routed
 	clock     *serverClock
 	issuer    *issuer
 	seen      stamp
 	stats     counters
 	throttle  throttle
-	close     func()
+	life      *life
+	close     func() // idle connections
 }
 
 type config struct {
@@ -30,6 +32,8 @@ type config struct {
 	rotate         bool
 	http           connect.HTTPClient
 	observe        func(Attempt)
+	api            API
+	unrouted       bool
 
 	withoutSessions bool
 }
@@ -87,7 +91,8 @@ func Open(ctx context.Context, addresses []string, opts ...Option) (*DB, error) 
 		client, transport := newHTTPClient()
 		cfg.http, closeConnections = client, transport.CloseIdleConnections
 	}
-	list, err := newEndpoints(addresses, cfg)
+	l := newLife()
+	list, err := newEndpoints(addresses, cfg, l)
 	if err != nil {
 		return nil, err
 	}
@@ -95,17 +100,20 @@ func Open(ctx context.Context, addresses []string, opts ...Option) (*DB, error) 
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{config: cfg, endpoints: list, clock: &serverClock{}, issuer: ids, close: closeConnections}
+	db := &DB{config: cfg, endpoints: list, router: newRouter(cfg, list, l), clock: &serverClock{}, issuer: ids, life: l, close: closeConnections}
 	if err := db.setClock(ctx); err != nil {
-		closeConnections()
+		_ = db.Close()
 		return nil, err
+	}
+	if db.router != nil {
+		db.router.learn()
 	}
 	return db, nil
 }
 
 // Close releases the connections. Calls under way are not interrupted.
 func (db *DB) Close() error {
-	db.close()
+	db.life.end(db.close)
 	return nil
 }
 

@@ -11,7 +11,8 @@ import (
 )
 
 // Cluster is a handle on the cluster as the endpoint that answers sees it. To
-// ask one node and no other, Open it alone.
+// ask one node and no other, Open it alone; values are then still asked of their
+// owners, but for WithoutRouting.
 type Cluster struct{ db *DB }
 
 // Cluster returns a handle on the cluster.

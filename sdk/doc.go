@@ -30,6 +30,16 @@
 // errors.Is(err, ErrUnknownOutcome). Its operation id is in the error; calling
 // again under it (see Operation) remains safe for at least ten minutes.
 //
+// # How calls travel
+//
+// Calls of many goroutines travel together: what is waiting makes one message of
+// a stream to the node, and each is answered when it is done. A call that is alone
+// leaves alone, at once. See WithAPI for other ways.
+//
+// The client learns the ring and asks an owner of the key first, whether that was
+// among the addresses given to Open or not; it seeks owners in the background, and
+// a call never waits for one that was not seen to answer. See WithoutRouting.
+//
 // # Causality
 //
 // Reads and some writes return a Context: a token for exactly what was shown.

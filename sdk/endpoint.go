@@ -3,6 +3,7 @@ package cartwheel
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,7 +16,7 @@ import (
 // endpoint is one address with its clients, and until when to leave it alone.
 type endpoint struct {
 	url      string
-	position int
+	position int // in the list of given ones
 	set      cartwheelv1connect.SetServiceClient
 	counter  cartwheelv1connect.CounterServiceClient
 	register cartwheelv1connect.RegisterServiceClient
@@ -26,6 +27,15 @@ type endpoint struct {
 	membership cartwheelv1connect.MembershipServiceClient
 
 	coolUntil atomic.Int64 // nanoseconds since endpoints.began; 0 for healthy
+
+	// What a router knows.
+	pipe       pipe
+	answers    atomic.Bool            // when it was asked last
+	node       atomic.Pointer[string] // id of the node behind it
+	many       atomic.Bool            // there is more than one
+	probing    atomic.Bool
+	probeAt    atomic.Int64 // nanoseconds since endpoints.began
+	probePause atomic.Int64 // nanoseconds
 }
 
 // endpoints chooses whom to ask first and whom next.
@@ -39,7 +49,7 @@ type endpoints struct {
 	turn atomic.Uint64
 }
 
-func newEndpoints(addresses []string, cfg config) (*endpoints, error) {
+func newEndpoints(addresses []string, cfg config, l *life) (*endpoints, error) {
 	if len(addresses) == 0 {
 		return nil, errNoEndpoints
 	}
@@ -49,21 +59,46 @@ func newEndpoints(addresses []string, cfg config) (*endpoints, error) {
 		if err != nil {
 			return nil, err
 		}
-		limit := connect.WithReadMaxBytes(maxReply)
-		es.list = append(es.list, &endpoint{
-			url:      base,
-			position: i,
-			set:      cartwheelv1connect.NewSetServiceClient(cfg.http, base, limit),
-			counter:  cartwheelv1connect.NewCounterServiceClient(cfg.http, base, limit),
-			register: cartwheelv1connect.NewRegisterServiceClient(cfg.http, base, limit),
-			blob:     cartwheelv1connect.NewBlobServiceClient(cfg.http, base, limit),
-			maps:     cartwheelv1connect.NewMapServiceClient(cfg.http, base, limit),
-			cluster:  cartwheelv1connect.NewClusterServiceClient(cfg.http, base, limit),
-
-			membership: cartwheelv1connect.NewMembershipServiceClient(cfg.http, base, limit),
-		})
+		e := newEndpoint(base, cfg, l)
+		e.position = i
+		es.list = append(es.list, e)
 	}
 	return es, nil
+}
+
+func newEndpoint(base string, cfg config, l *life) *endpoint {
+	limit := connect.WithReadMaxBytes(maxReply)
+	e := &endpoint{
+		url:      base,
+		set:      cartwheelv1connect.NewSetServiceClient(cfg.http, base, limit),
+		counter:  cartwheelv1connect.NewCounterServiceClient(cfg.http, base, limit),
+		register: cartwheelv1connect.NewRegisterServiceClient(cfg.http, base, limit),
+		blob:     cartwheelv1connect.NewBlobServiceClient(cfg.http, base, limit),
+		maps:     cartwheelv1connect.NewMapServiceClient(cfg.http, base, limit),
+		cluster:  cartwheelv1connect.NewClusterServiceClient(cfg.http, base, limit),
+
+		membership: cartwheelv1connect.NewMembershipServiceClient(cfg.http, base, limit),
+	}
+	var through pipe
+	switch cfg.api {
+	case Stream:
+		through = newStreams(base, cfg, l)
+	case Batch:
+		through = newBatches(base, cfg, l)
+	case Unary:
+		return e
+	}
+	e.pipe = through
+	e.set, e.counter = pipedSet{e.set, through}, pipedCounter{e.counter, through}
+	e.register, e.blob, e.maps = pipedRegister{e.register, through}, pipedBlob{e.blob, through}, pipedMap{e.maps, through}
+	return e
+}
+
+// warm prepares to carry calls.
+func (e *endpoint) warm() {
+	if e.pipe != nil {
+		e.pipe.carrier()
+	}
 }
 
 func baseURL(address string) (string, error) {
@@ -87,27 +122,27 @@ func (es *endpoints) first() int {
 	return int(es.turn.Load() % n)
 }
 
-// round lists every endpoint once, in the order in which to ask: from the given
-// position on, those that cool down last. Nobody is ever left out, for when all
-// are cooling one of them may be back.
-func (es *endpoints) round(from int) []*endpoint {
-	now := int64(time.Since(es.began))
-	order := make([]*endpoint, 0, len(es.list))
-	var cooling []*endpoint
-	for i := range es.list {
-		e := es.list[(from+i)%len(es.list)]
-		if now < e.coolUntil.Load() {
-			cooling = append(cooling, e)
-		} else {
-			order = append(order, e)
+func (es *endpoints) now() int64 { return int64(time.Since(es.began)) }
+
+// round appends every endpoint that is not there yet, in the order in which to ask:
+// from the given position on, those that cool down last. Nobody is ever left out,
+// for when all are cooling one of them may be back.
+func (es *endpoints) round(order []*endpoint, from int) []*endpoint {
+	now := es.now()
+	for _, cooling := range []bool{false, true} {
+		for i := range es.list {
+			e := es.list[(from+i)%len(es.list)]
+			if (now < e.coolUntil.Load()) == cooling && !slices.Contains(order, e) {
+				order = append(order, e)
+			}
 		}
 	}
-	return append(order, cooling...)
+	return order
 }
 
-func (es *endpoints) answered(e *endpoint) {
+func (es *endpoints) answered(e *endpoint, routed bool) {
 	e.coolUntil.Store(0)
-	if !es.rotate {
+	if e.answers.Store(true); !es.rotate && !routed {
 		es.turn.Store(uint64(e.position))
 	}
 }

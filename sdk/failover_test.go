@@ -25,11 +25,11 @@ func TestAMutationIsRetriedUnderItsFirstOperationID(t *testing.T) {
 		{"after no answer in an attempt's time", []fault{hang}, 1},
 		{"after several of them", []fault{abort, refuse, abort, cut}, 3},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		eachAPI(t, test.name+", by ", func(t *testing.T, api cartwheel.API) {
 			t.Parallel()
 			cluster, nodes := newCluster(t, 1)
 			var tries []cartwheel.Attempt
-			db := open(t, nodes, cartwheel.WithObserver(func(a cartwheel.Attempt) { tries = append(tries, a) }))
+			db := openBy(t, nodes, api, cartwheel.WithObserver(func(a cartwheel.Attempt) { tries = append(tries, a) }))
 			tries = nil
 			nodes[0].plant(counterAdd, test.faults...)
 			got, err := db.Counter("stock", "1").Add(t.Context(), 5)
@@ -163,8 +163,12 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 // Sixteen clients' worth of increments through nodes that cut connections
 // before and after the work: the sum is exact, and ids never repeat.
 func TestConcurrentIncrementsThroughFailingNodesCountOnce(t *testing.T) {
+	eachAPI(t, "by ", concurrentIncrements)
+}
+
+func concurrentIncrements(t *testing.T, api cartwheel.API) {
 	cluster, nodes := newCluster(t, 3)
-	db := open(t, nodes, cartwheel.WithRotation(), cartwheel.WithCooldown(time.Millisecond))
+	db := openBy(t, nodes, api, cartwheel.WithRotation(), cartwheel.WithCooldown(time.Millisecond))
 	const workers, each = 16, 25
 	for i, node := range nodes {
 		for range workers {

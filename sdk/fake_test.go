@@ -40,10 +40,13 @@ type fakeCluster struct {
 	updates []*cartwheelv1.MapServiceUpdateRequest // those that reached a handler
 	deletes []string                               // their contexts
 
-	staleness    *cartwheelv1.Staleness   // of reads
-	expires      []uint64                 // what reads say of the expiry of values, in order
-	sessionLimit int                      // a session that has seen this many replies grows no more; 0 for none
-	answers      map[string]proto.Message // by operation id: a retry gets the first answer
+	ring         *cartwheelv1.ClusterServiceRingResponse // nil for that of strangers
+	coordinator  string                                  // who says to have coordinated; empty for the asked node
+	addresses    map[string]string                       // of nodes, where not those they listen at
+	staleness    *cartwheelv1.Staleness                  // of reads
+	expires      []uint64                                // what reads say of the expiry of values, in order
+	sessionLimit int                                     // a session that has seen this many replies grows no more; 0 for none
+	answers      map[string]proto.Message                // by operation id: a retry gets the first answer
 	seen         []request
 	forced       []*cartwheelv1.ClusterServiceForceReadyRequest
 }
@@ -73,6 +76,11 @@ type fakeNode struct {
 	faults  map[string][]fault // by procedure, each used once
 	hits    map[string]int
 	hanging chan struct{} // told of requests that hang, if anybody listens
+
+	old      bool  // it knows no pipelines
+	messages []int // calls in each message of a pipeline
+	piped    []*cartwheelv1.PipelinedCall
+	canceled []uint64
 }
 
 // fault is what a node does with one request instead of answering it.
@@ -84,6 +92,7 @@ const (
 	cut                  // cuts the connection, nothing done
 	hang                 // never answers
 	working              // none: a place holder between faults
+	busied               // refused for overload
 )
 
 func newCluster(t *testing.T, nodes int) (*fakeCluster, []*fakeNode) {
@@ -109,6 +118,7 @@ func startCluster(nodes int) (*fakeCluster, []*fakeNode) {
 		mux.Handle(cartwheelv1connect.NewRegisterServiceHandler(registerService{node}))
 		mux.Handle(cartwheelv1connect.NewBlobServiceHandler(blobService{node}))
 		mux.Handle(cartwheelv1connect.NewMapServiceHandler(mapService{node}))
+		mux.Handle(cartwheelv1connect.NewPipelineServiceHandler(pipelineService{node}))
 		mux.Handle(cartwheelv1connect.NewClusterServiceHandler(clusterService{node}))
 		mux.Handle(cartwheelv1connect.NewMembershipServiceHandler(membershipService{node}))
 		node.server = httptest.NewUnstartedServer(node.door(mux))
@@ -121,8 +131,10 @@ func startCluster(nodes int) (*fakeCluster, []*fakeNode) {
 	return cluster, list
 }
 
+// open returns a client whose calls come one by one, unless options say otherwise.
 func open(t *testing.T, nodes []*fakeNode, options ...cartwheel.Option) *cartwheel.DB {
 	t.Helper()
+	options = append([]cartwheel.Option{cartwheel.WithAPI(cartwheel.Unary)}, options...)
 	var addresses []string
 	for _, node := range nodes {
 		addresses = append(addresses, node.server.URL)
@@ -152,14 +164,12 @@ func (n *fakeNode) requests(procedure string) int {
 func (n *fakeNode) door(inside http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		procedure := strings.TrimPrefix(r.URL.Path, "/cartwheel.v1.")
-		n.faultMu.Lock()
-		n.hits[procedure]++
-		today := working
-		if planted := n.faults[procedure]; len(planted) > 0 {
-			today, n.faults[procedure] = planted[0], planted[1:]
+		if n.old && strings.HasPrefix(procedure, "PipelineService/") {
+			n.today(procedure)
+			http.NotFound(w, r)
+			return
 		}
-		n.faultMu.Unlock()
-		switch today {
+		switch n.today(procedure) {
 		case refuse:
 			http.Error(w, "not now", http.StatusServiceUnavailable)
 		case abort:
@@ -175,10 +185,25 @@ func (n *fakeNode) door(inside http.Handler) http.Handler {
 			default:
 			}
 			<-r.Context().Done()
+		case busied:
+			w.Header().Set("Grpc-Retry-Pushback-Ms", "150")
+			_ = connect.NewErrorWriter().Write(w, r, failure(connect.CodeResourceExhausted, &cartwheelv1.ErrorDetail{Reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED}))
 		case working:
 			inside.ServeHTTP(w, r)
 		}
 	})
+}
+
+// today is what a procedure is planted to do now.
+func (n *fakeNode) today(procedure string) fault {
+	n.faultMu.Lock()
+	defer n.faultMu.Unlock()
+	n.hits[procedure]++
+	if planted := n.faults[procedure]; len(planted) > 0 {
+		n.faults[procedure] = planted[1:]
+		return planted[0]
+	}
+	return working
 }
 
 // begin notes what arrived and ticks the logical clock past what the client
@@ -189,7 +214,7 @@ func (n *fakeNode) begin(procedure string, w *cartwheelv1.WriteOptions, r *cartw
 		stamp: max(w.GetStamp(), r.GetStamp()), w: w.GetW(), r: r.GetR(), fast: r.GetFast(), expires: w.GetExpiresAtMs(),
 	})
 	n.stamp = max(n.stamp, w.GetStamp(), r.GetStamp()) + 1
-	info := &cartwheelv1.ReplyInfo{Stamp: n.stamp, ReplicasAnswered: 2, Coordinator: fmt.Sprint("node-", n.number)}
+	info := &cartwheelv1.ReplyInfo{Stamp: n.stamp, ReplicasAnswered: 2, Coordinator: cmp.Or(n.coordinator, fmt.Sprint("node-", n.number))}
 	if r != nil {
 		info.Staleness = n.staleness
 	}
@@ -524,10 +549,21 @@ func (s clusterService) Status(context.Context, *connect.Request[cartwheelv1.Clu
 }
 
 func (s clusterService) Members(context.Context, *connect.Request[cartwheelv1.ClusterServiceMembersRequest]) (*connect.Response[cartwheelv1.ClusterServiceMembersResponse], error) {
-	return connect.NewResponse(&cartwheelv1.ClusterServiceMembersResponse{Nodes: []*cartwheelv1.Node{s.node()}}), nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	res := &cartwheelv1.ClusterServiceMembersResponse{Nodes: []*cartwheelv1.Node{s.node()}}
+	for id, address := range s.addresses {
+		res.Nodes = append(res.Nodes, &cartwheelv1.Node{Id: id, ApiAddress: address})
+	}
+	return connect.NewResponse(res), nil
 }
 
 func (s clusterService) Ring(context.Context, *connect.Request[cartwheelv1.ClusterServiceRingRequest]) (*connect.Response[cartwheelv1.ClusterServiceRingResponse], error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ring != nil {
+		return connect.NewResponse(s.ring), nil
+	}
 	return connect.NewResponse(&cartwheelv1.ClusterServiceRingResponse{RingHash: "feed", Partitions: []*cartwheelv1.RingPartition{
 		{Partition: 0, Owners: []string{"a", "b"}}, {Partition: 1, Owners: []string{"b", "a"}},
 	}}), nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,7 +21,11 @@ func busy(t *testing.T, inside http.Handler, refusals int64, pushback string) (*
 	t.Helper()
 	asked := &atomic.Int64{}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/cartwheel.v1.ClusterService/Status" || asked.Add(1) > refusals {
+		if strings.HasPrefix(r.URL.Path, "/cartwheel.v1.PipelineService/") {
+			http.NotFound(w, r) // calls come one by one
+			return
+		}
+		if strings.HasPrefix(r.URL.Path, "/cartwheel.v1.ClusterService/") || asked.Add(1) > refusals {
 			inside.ServeHTTP(w, r)
 			return
 		}

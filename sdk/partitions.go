@@ -115,7 +115,7 @@ func (c *Cluster) Verify(ctx context.Context, progress func(Verification)) (Veri
 	in := &call{op: "cluster.verify"}
 	db := c.db
 	db.stats.operations.Add(1)
-	for _, e := range db.endpoints.round(db.endpoints.first()) {
+	for _, e := range db.endpoints.round(nil, db.endpoints.first()) {
 		db.stats.attempts.Add(1)
 		in.attempts++
 		in.endpoint = e
@@ -125,7 +125,7 @@ func (c *Cluster) Verify(ctx context.Context, progress func(Verification)) (Veri
 			}
 		})
 		if err == nil {
-			db.endpoints.answered(e)
+			db.endpoints.answered(e, false)
 			return last, nil
 		}
 		in.last, in.told = err, detailOf(err)

@@ -149,6 +149,7 @@ func inTurn[Res any, P interface {
 }](ctx context.Context, a address, c *call, send func(*cartwheelv1.SessionTokens) invoke[Res]) (*Res, error) {
 	ctx, cancel := a.db.inTime(ctx)
 	defer cancel()
+	c.routable = true
 	t, err := a.settings.session.begin(ctx)
 	if err != nil {
 		a.db.stats.operations.Add(1)
@@ -162,6 +163,7 @@ func inTurn[Res any, P interface {
 	info := P(res).GetInfo()
 	t.end(info.GetSession())
 	a.db.seen.raise(info.GetStamp())
+	a.db.router.heard(c, info.GetCoordinator())
 	if a.settings.info != nil {
 		*a.settings.info = Info{
 			Stamp:           info.GetStamp(),

@@ -53,6 +53,8 @@ type Workload struct {
 	W         uint32  `json:"w,omitempty"`
 	R         uint32  `json:"r,omitempty"`
 	Fast      bool    `json:"fast"`
+	API       string  `json:"api"`
+	Routed    bool    `json:"routed"`
 	Loaded    bool    `json:"loaded"`
 	WarmupS   float64 `json:"warmup_s"`
 }
@@ -64,7 +66,7 @@ func (c Config) workload(w workload) Workload {
 	}
 	return Workload{
 		Name: w.name, Mix: w.String(), Clients: c.Clients, Keys: c.Keys, Theta: c.Theta, ValueSize: size,
-		Seed: c.Seed, W: c.W, R: c.R, Fast: c.Fast, Loaded: c.Load, WarmupS: c.Warmup.Seconds(),
+		Seed: c.Seed, W: c.W, R: c.R, Fast: c.Fast, API: c.api(), Routed: !c.Unrouted, Loaded: c.Load, WarmupS: c.Warmup.Seconds(),
 	}
 }
 
@@ -87,7 +89,7 @@ func (c *Client) add(before, after cartwheel.Stats) {
 // writes counts the mutations that succeeded.
 func (r *Report) writes() (n uint64) {
 	for _, o := range r.Operations {
-		if o.Kind != read {
+		if o.Kind != read && o.Kind != ask {
 			n += o.Ops
 		}
 	}
@@ -112,7 +114,8 @@ func (r *Report) Text(w io.Writer) error {
 		r.Overload.text(b)
 	}
 	fmt.Fprintf(b, "servers   %.0f us CPU per op\n", r.Server.CPUPerOp)
-	fmt.Fprintf(b, "client    %.0f us CPU per op\n", r.Client.CPUPerOp)
+	fmt.Fprintf(b, "client    %.0f us CPU per op, %.0f with the servers\n", r.Client.CPUPerOp, r.Client.CPUPerOp+r.Server.CPUPerOp)
+	fmt.Fprintf(b, "forwards  %.0f per 1,000 ops: handed to another node\n", r.Server.ForwardsPer1000)
 	fmt.Fprintf(b, "syncs     %.3f per op, %.3f per write\n", r.Server.SyncsPerOp, r.Server.SyncsPerWrite)
 	fmt.Fprintf(b, "batching  %.1f groups per commit, %.1f messages and %.1f groups per frame\n",
 		r.Server.GroupsPerCommit, r.Server.MessagesPerFrame, r.Server.GroupsPerFrame)
@@ -159,6 +162,10 @@ func (w Workload) shape() string {
 	}
 	if w.Fast {
 		parts = append(parts, "fast reads")
+	}
+	parts = append(parts, "by "+w.API)
+	if !w.Routed {
+		parts = append(parts, "not routed")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type Config struct {
 	Seed      uint64
 	W, R      uint32 // 0 for the cluster's
 	Fast      bool
+	API       string // unary, batch or stream; empty is stream
+	Unrouted  bool   // operations go to any node in turn, not to an owner of their key
 	Command   string // for the report
 
 	// An open loop: Rate operations a second begin whatever becomes of those
@@ -66,6 +69,9 @@ func (c Config) Check() error {
 			return fmt.Errorf("%s: %d, from %d to %d are possible", bound.name, bound.value, bound.least, bound.bound)
 		}
 	}
+	if _, known := apis[c.api()]; !known {
+		return fmt.Errorf("api %q: want unary, batch or stream", c.API)
+	}
 	switch {
 	case !(c.Theta >= 0 && c.Theta < 1):
 		return fmt.Errorf("theta: %v, from 0 to below 1 is possible", c.Theta)
@@ -87,6 +93,9 @@ func (c Config) Check() error {
 	return nil
 }
 
+// api is how operations travel.
+func (c Config) api() string { return cmp.Or(c.API, "stream") }
+
 func (c Config) open() bool { return c.Rate > 0 || c.Overload }
 
 func (c Config) say(format string, args ...any) {
@@ -94,6 +103,8 @@ func (c Config) say(format string, args ...any) {
 		c.Progress(fmt.Sprintf(format, args...))
 	}
 }
+
+var apis = map[string]cartwheel.API{"stream": cartwheel.Stream, "batch": cartwheel.Batch, "unary": cartwheel.Unary}
 
 // Run measures. When ctx is cancelled during the measurement, the report says
 // what was measured until then.
@@ -105,8 +116,11 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	options := []cartwheel.Option{cartwheel.WithTimeout(cfg.Timeout), cartwheel.WithRotation()}
-	if cfg.open() {
+	options := []cartwheel.Option{cartwheel.WithTimeout(cfg.Timeout), cartwheel.WithRotation(), cartwheel.WithAPI(apis[cfg.api()])}
+	if cfg.Unrouted {
+		options = append(options, cartwheel.WithoutRouting())
+	}
+	if cfg.open() && cfg.api() == "unary" {
 		lean := newWire()
 		defer lean.close()
 		options = append(options, cartwheel.WithHTTPClient(lean))

@@ -67,6 +67,23 @@ func TestEveryWorkloadRunsAgainstARealNode(t *testing.T) {
 	}
 }
 
+func TestOperationsTravelEachWayAndReadsAlone(t *testing.T) {
+	node := startNode(t)
+	for _, api := range []string{"", "stream", "batch", "unary"} {
+		for _, workload := range []string{"counter-get", "contains"} {
+			cfg := small(node.APIAddr(), workload)
+			cfg.API, cfg.Fast, cfg.Unrouted = api, true, api == "unary"
+			report, err := Run(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report.Total.Ops != 300 || report.Total.Errors != 0 || report.writes() != 0 || report.Server.Forwards != 0 || report.Client.CPUPerOp <= 0 {
+				t.Errorf("%s by %q: %+v, %d writes, %v forwards", workload, api, report.Total, report.writes(), report.Server.Forwards)
+			}
+		}
+	}
+}
+
 func TestIncrementsOfARunAreInTheCounters(t *testing.T) {
 	node := startNode(t)
 	report, err := Run(t.Context(), small(node.APIAddr(), "counter"))
@@ -154,7 +171,8 @@ func TestAConfigurationThatCannotRunIsRefusedWithItsBounds(t *testing.T) {
 		change func(*Config)
 		want   string
 	}{
-		{"an unknown workload", func(c *Config) { c.Workload = "cars" }, `workload "cars": want cart, counter, blob-a, blob-b`},
+		{"an unknown workload", func(c *Config) { c.Workload = "cars" }, `workload "cars": want cart, counter, counter-get, contains, blob-a, blob-b`},
+		{"an unknown api", func(c *Config) { c.API = "pigeon" }, `api "pigeon": want unary, batch or stream`},
 		{"no clients", func(c *Config) { c.Clients = 0 }, "clients: 0, from 1 to 10000"},
 		{"no keys", func(c *Config) { c.Keys = 0 }, "keys: 0, from 1"},
 		{"values past the limit", func(c *Config) { c.ValueSize = 1<<20 + 1 }, "value size: 1048577, from 1 to 1048576"},

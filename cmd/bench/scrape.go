@@ -23,9 +23,10 @@ const (
 	commits      = "cartwheel_commits_total"
 	commitGroups = "cartwheel_commit_groups_total"
 	groupsSent   = "cartwheel_groups_sent_total"
+	forwards     = "cartwheel_mutations_forwarded_total"
 )
 
-var wanted = []string{cpuSeconds, startTime, processID, storeSyncs, linkFrames, linkMessages, commits, commitGroups, groupsSent}
+var wanted = []string{cpuSeconds, startTime, processID, storeSyncs, linkFrames, linkMessages, commits, commitGroups, groupsSent, forwards}
 
 // maxMetrics bounds a page of metrics, in bytes.
 const maxMetrics = 8 << 20
@@ -134,6 +135,7 @@ type Server struct {
 	Commits    float64 `json:"commits"`
 	Groups     float64 `json:"groups"`
 	Shipped    float64 `json:"groups_sent"`
+	Forwards   float64 `json:"forwards"` // operations handed to another node
 
 	CPUPerOp         float64 `json:"cpu_us_per_op"`
 	SyncsPerOp       float64 `json:"syncs_per_op"`
@@ -141,6 +143,7 @@ type Server struct {
 	GroupsPerCommit  float64 `json:"groups_per_commit"`
 	MessagesPerFrame float64 `json:"messages_per_frame"`
 	GroupsPerFrame   float64 `json:"groups_per_frame"` // events travel as groups
+	ForwardsPer1000  float64 `json:"forwards_per_1000_ops"`
 }
 
 // spent takes the earlier reading from the later one. A node that was started
@@ -164,6 +167,7 @@ func spent(endpoints []string, before, after reading) (s Server, warnings []stri
 		s.Commits += used(commits)
 		s.Groups += used(commitGroups)
 		s.Shipped += used(groupsSent)
+		s.Forwards += used(forwards)
 		if !seen[p] {
 			seen[p] = true
 			s.CPUSeconds += used(cpuSeconds)
@@ -181,5 +185,6 @@ func (s Server) over(ops, writes uint64) Server {
 	s.GroupsPerCommit = ratio(s.Groups, s.Commits)
 	s.MessagesPerFrame = ratio(s.Messages, s.Frames)
 	s.GroupsPerFrame = ratio(s.Shipped, s.Frames)
+	s.ForwardsPer1000 = ratio(s.Forwards*1000, float64(ops))
 	return s
 }

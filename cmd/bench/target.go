@@ -64,6 +64,9 @@ func (c carts) do(ctx context.Context, s step) (items int, err error) {
 		return 0, c.at(s.key).Add(ctx, memberName(s.member))
 	case removeMember:
 		return 0, c.at(s.key).Remove(ctx, memberName(s.member))
+	case ask:
+		_, err := c.at(s.key).Contains(ctx, memberName(s.member))
+		return 0, err
 	}
 	for _, err := range c.at(s.key).Members(ctx) {
 		if err != nil {

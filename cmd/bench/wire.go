@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -45,6 +47,9 @@ func (w *wire) Do(r *http.Request) (*http.Response, error) {
 		_ = c.Close()
 		if ctx := r.Context().Err(); ctx != nil {
 			return nil, ctx
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) { // that of the context, a moment earlier
+			return nil, context.DeadlineExceeded
 		}
 		return nil, fmt.Errorf("%s: %w", r.URL.Host, err)
 	}

@@ -12,6 +12,7 @@ const (
 	addMember    = "add"
 	removeMember = "remove"
 	increment    = "increment"
+	ask          = "contains"
 	update       = "update"
 	read         = "read"
 )
@@ -39,6 +40,8 @@ const (
 var workloads = []workload{
 	{"cart", fmt.Sprintf("sets of about %d members", cartSize), "bench-cart", []share{{addMember, 50}, {removeMember, 10}, {read, 40}}},
 	{"counter", "counters", "bench-counter", []share{{increment, 80}, {read, 20}}},
+	{"counter-get", "counters, only read", "bench-counter", []share{{read, 100}}},
+	{"contains", fmt.Sprintf("sets of about %d members, asked for one", cartSize), "bench-cart", []share{{ask, 100}}},
 	{"blob-a", "blobs, written as often as read", "bench-blob", []share{{update, 50}, {read, 50}}},
 	{"blob-b", "blobs, mostly read", "bench-blob", []share{{update, 5}, {read, 95}}},
 }

@@ -73,7 +73,7 @@ func look(ctx context.Context, db *cartwheel.DB, at address) (string, error) {
 // compare reads values through one node and no other, and returns those that
 // differ from what is wanted.
 func compare(ctx context.Context, endpoint string, want pictures, readers int, progress func()) ([]difference, figures, error) {
-	db, err := cartwheel.Open(ctx, []string{endpoint}, cartwheel.WithTimeout(patience))
+	db, err := cartwheel.Open(ctx, []string{endpoint}, cartwheel.WithoutRouting(), cartwheel.WithTimeout(patience))
 	if err != nil {
 		return nil, figures{}, err
 	}

@@ -96,6 +96,9 @@ func (c *Cluster) Endpoints() []string {
 	return at
 }
 
+// Nodes returns the nodes, in the order in which they joined.
+func (c *Cluster) Nodes() []*server.Node { return c.nodes }
+
 // Close stops the nodes and deletes what they stored.
 func (c *Cluster) Close() {
 	limit, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -23,7 +23,7 @@ func TestAStartedClusterServesFreshReadsAtOnceAndLeavesNothingBehind(t *testing.
 	defer c.Close()
 	var info cartwheel.Info
 	for _, endpoint := range c.Endpoints() {
-		db, err := cartwheel.Open(ctx, []string{endpoint})
+		db, err := cartwheel.Open(ctx, []string{endpoint}, cartwheel.WithoutRouting())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1190,7 +1190,11 @@ export const ClusterService: GenService<{
     output: typeof ClusterServiceMembersResponseSchema;
   },
   /**
-   * Ring lists the owners of every partition.
+   * Ring lists the owners of every partition. Of Q partitions, a power of two, a
+   * value is in that of the top log2(Q) bits of xxHash64 (seed 0) over the length
+   * of its bucket's name in bytes as a varint, that name, and the name of its key,
+   * whatever its type: of 256 partitions "carts", "42" is in 227. So a client may
+   * ask an owner right away; any node serves any key.
    *
    * @generated from rpc cartwheel.v1.ClusterService.Ring
    */
