@@ -85,6 +85,19 @@ func TestCountersAreExactAcrossResetsRetriesAndLostProcesses(t *testing.T) {
 	})
 }
 
+func TestMapsEqualTheOracleAndTheirCountersAreExact(t *testing.T) {
+	c, d := lives(t, setting{maps: true, resets: true}, 2)
+	taken(t, map[string]uint64{
+		"a repetition is voided": c.Voids, "of several counters together": uint64(d.Together), "a reset arrives before what it saw": uint64(d.EarlyResets),
+		"a retry takes back its own first copy": uint64(d.OwnCopies), "a clear is deferred": c.DeferredKeys, "a payload is dead on arrival": c.Stillborn,
+		"a kill is deferred": c.Deferred, "a snapshot is promoted": c.Promoted, "a context names unseen dots": uint64(d.UnseenContexts),
+		"a retry is recognised": uint64(d.Recognised), "a map is deleted": uint64(d.Clears), "a disk is lost": uint64(d.Wipes), "a log is too short": uint64(d.ShortLogs),
+	})
+	if c.Collisions > 0 {
+		t.Errorf("%d collisions: a dot had different bytes", c.Collisions)
+	}
+}
+
 func TestAnIncrementIsCountedOnceThoughItsOperationIsForgottenOnceAllHaveHeardOfIt(t *testing.T) {
 	c, d := lives(t, setting{counters: true, forget: "heard", resets: true}, 4)
 	taken(t, map[string]uint64{

@@ -44,7 +44,7 @@ func truth(minted map[dvv.Dot]*crdt.Group, known dvv.Clock) oracle {
 			continue
 		}
 		for i, e := range g.Events {
-			if d := g.Dot(i); e.Payload != nil && !killed[e.Row][d] && !cleared[e.Row.Key].Contains(d) {
+			if d := g.Dot(i); e.Payload != nil && !killed[e.Row][d] && (isCounter(e.Row) || !cleared[e.Row.Key].Contains(d)) {
 				put(o.live, e.Row, d, e.Payload)
 			}
 		}
@@ -142,15 +142,17 @@ func (w *world) judge() {
 		}
 	}
 	w.judgeCounter(known)
+	w.judgeMaps(known)
 }
 
 // fate is what became of an operation's applications.
 type fate struct {
 	delta   int64
-	known   int // whose event is known
-	counted int // of those, that are in a total and that no reset saw
-	hidden  int // whose event was lost with its process, but that a later total carries
-	lost    int // hidden, or lost and seen by a reset
+	known   int  // whose event is known
+	counted int  // of those, that are in a total and that no reset saw
+	hidden  int  // whose event was lost with its process, but that a later total carries
+	lost    int  // hidden, or lost and seen by a reset
+	reset   bool // of a map's counter: a reset of another operation saw one that is known
 }
 
 // judgeCounter recomputes the counter from the increments themselves.

@@ -55,12 +55,14 @@ func (s *stage) change(word string, shown []replica.Change, until int64) replica
 }
 
 // shownOfMap is the context that a reader of a map gets.
-func (s *stage) shownOfMap(m *replica.Merged) (dots dvv.Clock, resets []replica.Change) {
+func shownOfMap(k crdt.Key, m *replica.Merged) (dots dvv.Clock, resets []replica.Change, err error) {
 	for _, f := range m.Rows {
 		kills := f.Row.Dots()
-		if (crdt.Address{Key: s.key, Field: f.Field}).RowType() == crdt.Counter {
+		if (crdt.Address{Key: k, Field: f.Field}).RowType() == crdt.Counter {
 			tally, err := f.Row.Tally()
-			s.must(err)
+			if err != nil {
+				return dots, nil, err
+			}
 			var z crdt.Reset
 			z, kills = tally.Reset()
 			resets = append(resets, replica.Change{Member: f.Field, Remove: true, Shown: z.Payload()})
@@ -69,7 +71,7 @@ func (s *stage) shownOfMap(m *replica.Merged) (dots dvv.Clock, resets []replica.
 			dots.Add(d)
 		}
 	}
-	return dots, resets
+	return dots, resets, nil
 }
 
 // field shows a row of a map; nothing of a counter that is reset.

@@ -179,7 +179,9 @@ func (s *stage) do(words []string) {
 	case words[1] == ":=" && words[2] == "ctx":
 		m := s.read(words[3:], s.whole())
 		if s.key.Type == crdt.Map {
-			s.contexts[words[0]], s.resets[words[0]] = s.shownOfMap(&m)
+			var err error
+			s.contexts[words[0]], s.resets[words[0]], err = shownOfMap(s.key, &m)
+			s.must(err)
 			return
 		}
 		var dots dvv.Clock

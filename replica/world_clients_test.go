@@ -33,7 +33,9 @@ func (w *world) mutate(n *node, m *replica.Mutation) {
 	var seen *replica.Merged
 	if q, ok := m.Observes(); ok {
 		r := w.read(q)
-		seen = &r
+		if seen = &r; m.Verb == replica.Edit && m.Context != nil && !r.Clock.Covers(*m.Context) {
+			return // such a read waits until it does
+		}
 	}
 	if m.Context != nil && !m.Context.Minus(n.p.Clock()).IsEmpty() {
 		w.tally.UnseenContexts++
@@ -76,6 +78,10 @@ func (w *world) mutation() *replica.Mutation {
 	}
 	m := &replica.Mutation{Op: crdt.Operation{Client: [16]byte{1}, Seq: uint64(len(w.ops) + 1), Issued: w.now}}
 	w.ops = append(w.ops, m)
+	if w.maps {
+		w.mutateMap(m)
+		return m
+	}
 	pick := w.rng.IntN(100)
 	if w.counters {
 		pick = 75 + w.rng.IntN(25)
@@ -138,6 +144,10 @@ func (w *world) context(k crdt.Key) *dvv.Clock {
 // show lets a client read a key and keep the context of what it was shown.
 func (w *world) show() {
 	k := []crdt.Key{cart, cart, wishes, doc, last}[w.rng.IntN(5)]
+	if w.maps {
+		w.showMap()
+		return
+	}
 	q := replica.Query{Key: k}
 	if k.Type == crdt.Set {
 		q.Span = &replica.Span{Limit: 1 + w.rng.IntN(3)}
@@ -156,5 +166,5 @@ func (w *world) show() {
 		w.tally.WideContexts++
 	}
 	w.note("a client is shown %v of %v", dots, k)
-	w.contexts = append(w.contexts, shown{k, dots})
+	w.contexts = append(w.contexts, shown{key: k, dots: dots})
 }

@@ -51,6 +51,7 @@ type setting struct {
 	counters bool // increments, resets and their retries only
 	resets   bool
 	once     bool // nothing is retried
+	maps     bool // maps only
 	storm    bool // one set, logs that are always too short, snapshots all the time
 }
 
@@ -87,8 +88,9 @@ type packet struct {
 
 // shown is a context a client holds.
 type shown struct {
-	key  crdt.Key
-	dots dvv.Clock
+	key    crdt.Key
+	dots   dvv.Clock
+	resets []replica.Change // of a map: the removal of each counter that it shows
 }
 
 // tally counts what a run did beside [replica.Counts].
@@ -99,6 +101,7 @@ type tally struct {
 	Clears, HiddenTwice, Crashes, Wipes   int
 	Forgotten, Voided, Duplicates         int
 	Resumed                               int
+	Together, OwnCopies                   int // of maps: voids of several counters, increments that their own retry took back
 }
 
 func (t *tally) add(o tally) {
@@ -119,6 +122,8 @@ func (t *tally) add(o tally) {
 	t.Voided += o.Voided
 	t.Duplicates += o.Duplicates
 	t.Resumed += o.Resumed
+	t.Together += o.Together
+	t.OwnCopies += o.OwnCopies
 }
 
 // world is three owners and two fallbacks of one partition, a network that
@@ -289,6 +294,9 @@ func (w *world) void(n *node, tx replica.Tx, op crdt.Operation, voids []dvv.Dot)
 		g, err := n.p.Void(tx, op, d, func(k int) dvv.Dot { n.seq += uint64(k); return dvv.Dot{Actor: n.actor, Seq: n.seq - uint64(k) + 1} }, w.stamp())
 		w.check(err, "void %v at %s", d, n.name)
 		w.tally.Voided++
+		if len(g.Events) > 1 {
+			w.tally.Together++
+		}
 		w.publish(n, &g)
 		if o := w.apply(n, tx, &g); o != replica.Applied {
 			w.check(errors.New("a void just minted is not new"), "void %v", d)
