@@ -14,7 +14,7 @@ import (
 
 var ctx = context.Background()
 
-// phone and laptop are clients of one cluster, each at a node of its own.
+// phone and laptop are clients of one cluster, whose endpoints begin at different nodes.
 var phone, laptop *cartwheel.DB
 
 func TestMain(m *testing.M) { os.Exit(withCluster(m.Run)) }
