@@ -233,6 +233,7 @@ func (s *stream) fail(cause error) {
 	defer s.mu.Unlock()
 	s.broken = true
 	for _, w := range s.under {
+		//nolint:errorlint // a cause that was wrapped could say that nothing was sent
 		w.err = connect.NewError(connect.CodeUnavailable, fmt.Errorf("the stream ended before the reply: %v", cause))
 		close(w.done)
 	}

@@ -30,8 +30,8 @@ type shownCounter struct {
 
 func comparePaths(a, b shownCounter) int { return strings.Compare(a.path, b.path) }
 
-func (m mapContext) appendBinary(b []byte) []byte {
-	b = pack.AppendBytes(b, m.dots.AppendBinary(nil))
+func (m mapContext) binary() []byte {
+	b := pack.AppendBytes(nil, m.dots.AppendBinary(nil))
 	b = pack.AppendArray(b, len(m.counters))
 	for _, s := range m.counters {
 		b = pack.AppendBytes(pack.AppendString(b, s.path), s.reset)
@@ -39,9 +39,7 @@ func (m mapContext) appendBinary(b []byte) []byte {
 	return b
 }
 
-func (m mapContext) isEmpty() bool { return m.dots.IsEmpty() && len(m.counters) == 0 }
-
-// decodeMapContext reads what appendBinary wrote, and no other spelling of it.
+// decodeMapContext reads what binary wrote, and no other spelling of it.
 func decodeMapContext(b []byte) (m mapContext, err error) {
 	r := pack.NewReader(b)
 	dots := r.Bytes(dvv.MaxTokenPayload)
@@ -123,7 +121,7 @@ const (
 )
 
 func (c *call) sealMap(m mapContext) (string, *problem) {
-	token, err := c.backend.Sealer().Seal(c.scope(purposeMap), m.appendBinary(nil))
+	token, err := c.backend.Sealer().Seal(c.scope(purposeMap), m.binary())
 	if err != nil {
 		return "", badContext(err)
 	}
@@ -162,7 +160,7 @@ func (c *call) coveringMap(written dvv.Clock, given *mapContext) (string, *probl
 	if given != nil {
 		both := mapContext{dots: written.Clone(), counters: given.counters}
 		both.dots.Join(given.dots)
-		if written.IsEmpty() || len(both.appendBinary(nil)) <= maxChained {
+		if written.IsEmpty() || len(both.binary()) <= maxChained {
 			reply = both
 		}
 	}

@@ -50,10 +50,10 @@ func contextsOfMaps() []struct {
 func TestTheContextOfAMapIsWrittenAsItAlwaysWas(t *testing.T) {
 	var text strings.Builder
 	for _, c := range contextsOfMaps() {
-		b := c.m.appendBinary(nil)
+		b := c.m.binary()
 		fmt.Fprintf(&text, "%s\n  %s\n", c.name, hex.EncodeToString(b))
 		back, err := decodeMapContext(b)
-		if err != nil || !bytes.Equal(back.appendBinary(nil), b) || !back.dots.Equal(c.m.dots) || len(back.counters) != len(c.m.counters) {
+		if err != nil || !bytes.Equal(back.binary(), b) || !back.dots.Equal(c.m.dots) || len(back.counters) != len(c.m.counters) {
 			t.Errorf("%s came back as %+v, %v", c.name, back, err)
 		}
 	}
@@ -116,15 +116,15 @@ func allocatedBy(f func()) uint64 {
 
 func FuzzDecodeMapContext(f *testing.F) {
 	for _, c := range contextsOfMaps() {
-		f.Add(c.m.appendBinary(nil))
+		f.Add(c.m.binary())
 	}
 	for _, b := range brokenContexts() {
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := decodeMapContext(b)
-		if err == nil && !bytes.Equal(m.appendBinary(nil), b) {
-			t.Errorf("%x is another spelling of %x", b, m.appendBinary(nil))
+		if err == nil && !bytes.Equal(m.binary(), b) {
+			t.Errorf("%x is another spelling of %x", b, m.binary())
 		}
 		if err == nil {
 			if err := m.join(m); err != nil {
@@ -158,7 +158,7 @@ func TestContextsOfMapsJoinToWhatEitherShowed(t *testing.T) {
 		a, inA := draw("a")
 		b, inB := draw("b")
 		clone := func(m mapContext) mapContext {
-			c, err := decodeMapContext(m.appendBinary(nil))
+			c, err := decodeMapContext(m.binary())
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -170,7 +170,7 @@ func TestContextsOfMapsJoinToWhatEitherShowed(t *testing.T) {
 				rt.Fatal(err)
 			}
 		}
-		if x, y := ab.appendBinary(nil), ba.appendBinary(nil); !bytes.Equal(x, y) {
+		if x, y := ab.binary(), ba.binary(); !bytes.Equal(x, y) {
 			rt.Fatalf("%x one way round, %x the other", x, y)
 		}
 		if !ab.dots.Covers(a.dots) || !ab.dots.Covers(b.dots) {
@@ -266,7 +266,7 @@ func TestAPageOfAMapEndsBeforeItsContextOutgrowsAToken(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			token := pg.shown.appendBinary(nil)
+			token := pg.shown.binary()
 			if _, err := sealer.Seal(dvv.Scope{}, token); err != nil {
 				t.Errorf("a page of %d rows: %v", pg.rows, err)
 			}

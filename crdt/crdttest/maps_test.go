@@ -18,7 +18,7 @@ func settledMaps(t *rapid.T, r rules) (again, own int, err error) {
 	w.rules = r
 	w.rules.forEver = true
 	w.live()
-	for i := 0; i < len(w.groups); i++ {
+	for i := 0; i < len(w.groups); i++ { //nolint:intrange // delivering mints more of them
 		for _, n := range w.nodes {
 			g := w.groups[i]
 			w.deliver(n, &g)

@@ -92,7 +92,7 @@ func (w *World) checkExpiry(k *known) {
 			continue
 		}
 		log := w.memory.parts[k.partition].byKey[e.Row.Key].row(e.Row.Field)
-		why := ""
+		var why string
 		switch log.holds {
 		case crdt.Counter:
 			why = w.wronglyTaken(k, log, e, wall)

@@ -267,7 +267,7 @@ func (want refusal) unlike(err error) error {
 		want.Limit != nil && failed.Limit != *want.Limit,
 		want.Actual != nil && failed.Actual != *want.Actual,
 		want.OutcomeUnknown != nil && failed.OutcomeUnknown != *want.OutcomeUnknown:
-		return fmt.Errorf("got %s, limit %d, actual %d, outcome unknown: %t; want %+v: %w", failed.Reason, failed.Limit, failed.Actual, failed.OutcomeUnknown, want, err)
+		return fmt.Errorf("got %s, limit %d, actual %d, outcome unknown: %t; want %s: %w", failed.Reason.Error(), failed.Limit, failed.Actual, failed.OutcomeUnknown, want.Reason, err)
 	}
 	return nil
 }
