@@ -189,7 +189,7 @@ func newMapIncrementCommand(s *session) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "increment KEY NAME [N]",
 		Short: "Add N to a counter, by default 1",
-		Long:  "Add N, by default 1, to a counter of the map. NAME is the name alone, without its kind.\nN may be negative.",
+		Long:  "Add N, by default 1, to a counter of the map. NAME may be written counter:NAME, as\nelsewhere. N may be negative.",
 		Example: `  cartwheel map increment carts/42 apples
   cartwheel map increment carts/42 apples 2
   cartwheel map increment carts/42 apples -1`,
@@ -205,7 +205,13 @@ func newMapIncrementCommand(s *session) *cobra.Command {
 				return usagef("map increment %s %s: N %v", args[0], args[1], err)
 			}
 		}
-		return s.changeMap(c, args[0], &m, &l, &shown{}, &keep{}, []cartwheel.MapChange{cartwheel.Increment(args[1], delta)})
+		name := args[1]
+		if field, err := parseField(name); err == nil {
+			if name = field.Name; field.Kind != cartwheel.CounterField {
+				return usagef("map increment %s %s: only a counter is increased", args[0], args[1])
+			}
+		}
+		return s.changeMap(c, args[0], &m, &l, &shown{}, &keep{}, []cartwheel.MapChange{cartwheel.Increment(name, delta)})
 	}
 	return c
 }

@@ -52,8 +52,10 @@ func (s *Set) Add(ctx context.Context, members ...string) error {
 	return err
 }
 
-// AddMembers puts members in with their notes and expiries; those already
-// present get new ones. The context covers what was added.
+// AddMembers puts members in with their notes and expiries. Of one already present
+// the latest note is shown, until the latest expiry that any add of it has, of which
+// never is the latest: to shorten it, see UpdateWith. The context covers what was
+// added.
 func (s *Set) AddMembers(ctx context.Context, members ...Member) (Context, error) {
 	request := &cartwheelv1.SetServiceAddRequest{Bucket: s.bucket, Key: s.key}
 	names := make([]string, len(members))
