@@ -16,6 +16,7 @@
 // resets of what a merged read showed, operations applied twice and taken back.
 // A [Trial] adds an order of delivery, three replicas that each got an
 // arbitrary part of the history, and dots that impossibly bear two payloads.
+// [History.Value] says what a counter of a map comes to when everybody knows all.
 // [Trial.Verify] takes the join as a parameter, so that broken joins can be
 // shown to be caught.
 //

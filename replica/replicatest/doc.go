@@ -42,10 +42,14 @@
 //	ready_owners.go      who becomes ready has what each member it reaches held before
 //	promised_writes.go   what W=2 owners held when the client was told is in every read
 //	                     at R=2 that is not degraded, through kills and lost disks
-//	fresh_reads.go       a read at R misses nothing that R owners had to know
+//	fresh_reads.go       a read at R misses nothing that R owners had to know, and shows
+//	                     groups whole
 //	observed_kills.go    nobody kills what was not shown; what was removed stays away;
 //	                     nothing acknowledged is lost; "nothing was done" is true
-//	exact_counters.go    all acknowledged increments, those in doubt at most once
+//	exact_counters.go    all acknowledged increments, those in doubt at most once; the
+//	                     counters of maps like all others
+//	expired_rows.go      what nobody asked to remove was over by its minter's clock, and
+//	                     another owner agreed; nothing that is over is left at quiet
 //	register_winners.go  the latest write wins; blob siblings are the concurrent writes
 //
 // The promise speaks of writes with surviving copies: a disk is lost only when
