@@ -73,9 +73,9 @@ func WithHTTPClient(client connect.HTTPClient) Option { return func(c *config) {
 // caller: be quick.
 func WithObserver(observe func(Attempt)) Option { return func(c *config) { c.observe = observe } }
 
-// maxReply bounds what a reply may make this process hold, in bytes: well above
-// the largest page a node sends.
-const maxReply = 64 << 20
+// maxReply bounds what a reply may make this process hold, in bytes: a node fills a
+// batch up to 64 MiB.
+const maxReply = 72 << 20
 
 // Open connects to a cluster through any of its endpoints, each "host:port",
 // "http://host:port" or "https://host:port". It asks for the status of the

@@ -33,6 +33,8 @@ type endpoint struct {
 	answers    atomic.Bool            // when it was asked last
 	node       atomic.Pointer[string] // id of the node behind it
 	many       atomic.Bool            // there is more than one
+	member     string                 // id of the node that was sought here; empty for a given endpoint
+	heardAt    atomic.Int64           // nanoseconds since endpoints.began
 	probing    atomic.Bool
 	probeAt    atomic.Int64 // nanoseconds since endpoints.began
 	probePause atomic.Int64 // nanoseconds
@@ -142,6 +144,9 @@ func (es *endpoints) round(order []*endpoint, from int) []*endpoint {
 
 func (es *endpoints) answered(e *endpoint, routed bool) {
 	e.coolUntil.Store(0)
+	if e.member != "" {
+		e.heardAt.Store(es.now())
+	}
 	if e.answers.Store(true); !es.rotate && !routed {
 		es.turn.Store(uint64(e.position))
 	}

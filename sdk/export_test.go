@@ -1,5 +1,14 @@
 package cartwheel
 
+import "time"
+
+// TrustFor sets how long silence leaves a node at its address, until it is called.
+func TrustFor(d time.Duration) (restore func()) {
+	before := trustFor
+	trustFor = d
+	return func() { trustFor = before }
+}
+
 // Warm opens the streams of all endpoints, and returns how many are open.
 func (db *DB) Warm() (open int) {
 	for _, e := range db.endpoints.list {

@@ -69,6 +69,7 @@ type waiting struct {
 	request  []byte    // as a field of a message, until it is sent
 	deadline time.Time // zero for none
 	gone     bool      // its caller has left
+	batch    *batch    // it was sent with, if with any
 
 	done  chan struct{} // closed when there is
 	reply []byte        // a reply,

@@ -55,10 +55,23 @@ func (b *batches) enter(w *waiting) bool {
 	return true
 }
 
+// abandon ends the batch of a call when nobody waits for any call of it.
 func (b *batches) abandon(w *waiting) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w.gone = true
+	w.gone, w.request = true, nil
+	if w.batch == nil {
+		return
+	}
+	if w.batch.wanted--; w.batch.wanted == 0 {
+		w.batch.cancel()
+	}
+}
+
+// batch is what was sent together.
+type batch struct {
+	cancel context.CancelFunc
+	wanted int // calls that their callers did not leave
 }
 
 // send sends one batch after the other, until nothing waits.
@@ -72,23 +85,33 @@ func (b *batches) send() {
 			b.mu.Unlock()
 			return
 		}
+		ctx, cancel := context.WithDeadline(context.Background(), last(calls))
+		together := &batch{cancel, len(calls)}
+		for _, w := range calls {
+			w.batch = together
+		}
 		b.mu.Unlock()
-		b.carry(message, calls)
+		b.carry(ctx, message, calls)
+		cancel()
 	}
 }
 
-// carry sends a batch and hands replies to their callers.
-func (b *batches) carry(message []byte, calls []*waiting) {
-	under := make(map[uint64]*waiting, len(calls))
-	var last time.Time
+// last is when the last of the callers gives up.
+func last(calls []*waiting) (at time.Time) {
 	for _, w := range calls {
-		under[w.id] = w
-		if w.deadline.After(last) {
-			last = w.deadline
+		if w.deadline.After(at) {
+			at = w.deadline
 		}
 	}
-	ctx, cancel := context.WithDeadline(context.Background(), last)
-	defer cancel()
+	return at
+}
+
+// carry sends a batch and hands replies to their callers.
+func (b *batches) carry(ctx context.Context, message []byte, calls []*waiting) {
+	under := make(map[uint64]*waiting, len(calls))
+	for _, w := range calls {
+		under[w.id] = w
+	}
 	res, err := b.client.CallUnary(ctx, connect.NewRequest(&frame{message}))
 	if err == nil {
 		err = eachReply(res.Msg.bytes, func(id uint64, reply []byte) {

@@ -149,7 +149,8 @@ func (s *stream) rouse() {
 func (s *stream) abandon(w *waiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if w.gone = true; s.under[w.id] != nil {
+	w.gone, w.request = true, nil // it may stay in the queue for as long as nothing is sent
+	if s.under[w.id] != nil {
 		delete(s.under, w.id)
 		s.canceled = append(s.canceled, w.id)
 		s.rouse()

@@ -401,3 +401,27 @@ func TestMoreCallersThanAStreamTakesAreAllServed(t *testing.T) {
 		t.Errorf("%d calls, %d done", len(calls), done.Load())
 	}
 }
+
+// Four batches may be under way, and those that nobody waits for are none of them.
+func TestABatchThatNobodyWaitsForEnds(t *testing.T) {
+	_, nodes := newCluster(t, 1)
+	db := openBy(t, nodes, cartwheel.Batch, cartwheel.WithAttemptTimeout(20*time.Second))
+	nodes[0].plant(counterAdd, hang, hang, hang, hang)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var running sync.WaitGroup
+	for i := range 4 {
+		running.Go(func() {
+			if _, err := db.Counter("stock", fmt.Sprint(i)).Add(ctx, 1); !errors.Is(err, cartwheel.Canceled) {
+				t.Errorf("given up: %v", err)
+			}
+		})
+		<-nodes[0].hanging
+	}
+	cancel()
+	running.Wait()
+	began := time.Now()
+	if _, err := db.Counter("stock", "9").Add(t.Context(), 1); err != nil || time.Since(began) > 10*time.Second {
+		t.Errorf("the next call took %v: %v", time.Since(began), err)
+	}
+}

@@ -52,6 +52,10 @@ const (
 	lastProbePause  = 30 * time.Second
 )
 
+// trustFor is how long silence leaves a node that nobody named at its address: then
+// it is asked for its name before it is asked for anything else.
+var trustFor = 5 * time.Second
+
 // newRouter is nil where calls are not to be routed. A path in an endpoint is that
 // of a proxy, and who configured it wants it asked.
 func newRouter(cfg config, es *endpoints, l *life) *router {
@@ -90,7 +94,7 @@ func (r *router) route(order []*endpoint, c *call) []*endpoint {
 		e := owners[(first+i)%len(owners)].at
 		switch {
 		case e == nil || slices.Contains(order, e):
-		case !e.answers.Load():
+		case !e.answers.Load() || e.member != "" && now-e.heardAt.Load() > int64(trustFor):
 			r.probe(e)
 		case now >= e.coolUntil.Load():
 			order = append(order, e)
@@ -168,7 +172,7 @@ func (r *router) askOne(e *endpoint) *ring {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	scheme, _, _ := strings.Cut(e.url, "://")
+	scheme := r.scheme()
 	found := map[string]*endpoint{}
 	known := newRing(res.Msg, func(id string) *endpoint { return r.find(id, scheme, addresses[id], found) })
 	if known != nil {
@@ -191,14 +195,28 @@ func (r *router) find(id, scheme, address string, found map[string]*endpoint) *e
 		return nil // it listens everywhere, which is no address
 	}
 	e := r.learned[base]
-	if e == nil {
+	if e == nil || e.member != id {
 		e = newEndpoint(base, r.config, r.life)
+		e.member = id
 	}
 	found[base] = e
 	return e
 }
 
-// meet asks an endpoint who it is. One that is several is a balancer.
+// scheme is how nodes are reached that nobody named: by TLS where any of the given
+// endpoints is.
+func (r *router) scheme() string {
+	for _, e := range r.endpoints.list {
+		if strings.HasPrefix(e.url, "https://") {
+			return "https"
+		}
+	}
+	return "http"
+}
+
+// meet asks an endpoint who it is. One that is several is a balancer. Where a member
+// was to be found and somebody else is, a node of another cluster maybe, nobody is:
+// addresses mean different nodes in different networks, and are given away again.
 func (r *router) meet(e *endpoint) bool {
 	ctx, cancel := context.WithTimeout(r.life.closing, r.config.attemptTimeout)
 	defer cancel()
@@ -207,9 +225,14 @@ func (r *router) meet(e *endpoint) bool {
 		return false
 	}
 	id := res.Msg.GetNode().GetId()
+	if e.member != "" && e.member != id {
+		e.answers.Store(false)
+		return false
+	}
 	if before := e.node.Swap(&id); before != nil && *before != id {
 		e.many.Store(true)
 	}
+	e.heardAt.Store(r.endpoints.now())
 	e.answers.Store(true)
 	e.warm()
 	return true

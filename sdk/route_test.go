@@ -138,6 +138,69 @@ func TestOwnersThatCannotBeReachedCostACallNothing(t *testing.T) {
 	}
 }
 
+// The same address is another node's in another network, and may be given away:
+// who is there is asked for its name before anything else.
+func TestAStrangerAtTheAddressOfAMemberIsAskedForNothing(t *testing.T) {
+	for _, api := range []cartwheel.API{cartwheel.Unary, cartwheel.Stream} {
+		cluster, nodes := newCluster(t, 1)
+		other, strangers := newCluster(t, 1)
+		cluster.ringOf(7)
+		cluster.mu.Lock()
+		cluster.addresses = map[string]string{"node-7": strangers[0].server.Listener.Addr().String()}
+		cluster.mu.Unlock()
+		db := open(t, nodes, cartwheel.WithAPI(api))
+		eventually(t, "the stranger was asked who it is", func() bool {
+			return ask(t, db) == nodes[0].server.URL && strangers[0].requests("ClusterService/Status") > 0
+		})
+		for range 50 {
+			if at := ask(t, db); at != nodes[0].server.URL {
+				t.Fatalf("answered by %s", at)
+			}
+		}
+		other.mu.Lock()
+		if len(other.counts) > 0 {
+			t.Errorf("the stranger counts %v", other.counts)
+		}
+		other.mu.Unlock()
+	}
+}
+
+func TestAnAddressThatWasGivenAwayWhileNobodyAskedIsNotTrusted(t *testing.T) {
+	t.Cleanup(cartwheel.TrustFor(50 * time.Millisecond))
+	cluster, nodes := newCluster(t, 2)
+	cluster.ringOf(1)
+	cluster.addressesOf(nodes...)
+	db := open(t, nodes[:1])
+	eventually(t, "the owner is asked", func() bool { return ask(t, db) == nodes[1].server.URL })
+	cluster.mu.Lock()
+	nodes[1].number = 9
+	cluster.mu.Unlock()
+	time.Sleep(100 * time.Millisecond)
+	for range 50 {
+		if at := ask(t, db); at != nodes[0].server.URL {
+			t.Fatalf("answered by %s", at)
+		}
+	}
+}
+
+// Where one of the given endpoints is reached by TLS, nobody is asked without it but
+// who was named so.
+func TestNodesThatNobodyNamedAreReachedByTLSWhereAnyEndpointIs(t *testing.T) {
+	cluster, nodes := newCluster(t, 2)
+	cluster.ringOf(1, 0)
+	cluster.addressesOf(nodes...)
+	db, err := cartwheel.Open(t.Context(), []string{"https://127.0.0.1:1", nodes[0].server.URL}, cartwheel.WithAPI(cartwheel.Unary))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	eventually(t, "the ring is known", db.Routed)
+	want := []string{"https://" + nodes[1].server.Listener.Addr().String(), nodes[0].server.URL}
+	if got := db.OwnersAt("stock", "1"); !slices.Equal(got, want) {
+		t.Errorf("owners are at %v, want %v", got, want)
+	}
+}
+
 func TestAnOwnerThatComesBackIsAskedAgain(t *testing.T) {
 	cluster, nodes := newCluster(t, 2)
 	cluster.ringOf(1, 0)

@@ -27,6 +27,8 @@ type lane struct {
 	done     []*pipelined          // whose replies wait to be collected
 	under    int                   // calls taken whose replies were not sent
 	held     int                   // bytes of replies that wait, and bounds of those under way
+	kept     int                   // bytes of replies of a batch
+	asked    int                   // bytes of calls that have no reply yet
 	running  int
 	workers  int
 	idle     int // of these, waiting for work
@@ -53,6 +55,7 @@ type pipelined struct {
 	canceled chan struct{}
 	cause    error // set before canceled is closed
 
+	asked       int // bytes of the call
 	reply       *cartwheelv1.PipelinedReply
 	bound, size int // of the reply
 }
@@ -66,6 +69,10 @@ const (
 	// laneBytes bounds the replies that one stream or batch holds: those that wait,
 	// and those to come.
 	laneBytes = 64 << 20
+	// askedBytes bounds the calls of one stream that have no reply yet, as MaxUnderWay
+	// bounds their number: who sends more is not read from. It is what may be admitted
+	// of them, so nobody waits for it who would not wait there.
+	askedBytes = requestBytes
 
 	sweepEvery = 250 * time.Millisecond
 )
@@ -98,27 +105,31 @@ func (p *pipelined) Value(key any) any { return p.lane.ctx.Value(key) }
 // take takes the calls of one message. Those of a stream wait until there is room
 // for all of them.
 func (l *lane) take(calls []*cartwheelv1.PipelinedCall, arrived time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for !l.keeps && !l.ended && l.under+len(calls) > MaxUnderWay {
-		l.room.Wait()
-	}
-	if l.ended {
-		return
-	}
+	list, asked := make([]*pipelined, len(calls)), 0
 	for i, call := range calls {
-		p := &pipelined{lane: l, call: call, place: i, canceled: make(chan struct{}), bound: replyBound(call)}
+		p := &pipelined{lane: l, call: call, place: i, canceled: make(chan struct{}), asked: proto.Size(call), bound: replyBound(call)}
 		if ms := call.GetTimeoutMs(); ms > 0 {
 			p.deadline = arrived.Add(time.Duration(ms) * time.Millisecond)
 		}
 		if at, has := l.ctx.Deadline(); has && (p.deadline.IsZero() || at.Before(p.deadline)) {
 			p.deadline = at
 		}
-		l.under++
+		list[i], asked = p, asked+p.asked
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !l.keeps && !l.ended && (l.under+len(list) > MaxUnderWay || l.asked > 0 && l.asked+asked > askedBytes) {
+		l.room.Wait()
+	}
+	if l.ended {
+		return
+	}
+	l.under, l.asked = l.under+len(list), l.asked+asked
+	for _, p := range list {
 		_, twice := l.calls[l.key(p)]
 		switch {
 		case twice:
-			l.turnAway(p, invalidOption(0, call.GetId(), "call %d is under way on this stream already", call.GetId()))
+			l.turnAway(p, invalidOption(0, p.call.GetId(), "call %d is under way on this stream already", p.call.GetId()))
 		case l.leaving:
 			l.turnAway(p, &problem{reason: cartwheelv1.ErrorDetail_REASON_NOT_READY, text: "the node is shutting down; nothing was done"})
 		default:
@@ -207,6 +218,11 @@ func (l *lane) serve() {
 		p.reply = l.answer(p)
 		p.size = proto.Size(p.reply)
 		l.mu.Lock()
+		if l.keeps && l.kept > 0 && l.kept+p.size > laneBytes && p.bound == largeReply {
+			p.reply = failed(p.call, batchFull()) // a read: nothing was done
+			p.size = proto.Size(p.reply)
+		}
+		l.kept += p.size
 		l.running--
 		l.held -= p.bound
 		delete(l.calls, l.key(p))
@@ -239,11 +255,10 @@ func (l *lane) answer(p *pipelined) (reply *cartwheelv1.PipelinedReply) {
 		return failed(p.call, overdue(err))
 	}
 	if l.keeps && l.overfull(p) {
-		return failed(p.call, &problem{reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED, limit: laneBytes,
-			text: "the replies of this batch fill its message; nothing was done"})
+		return failed(p.call, batchFull())
 	}
 	if l.admission != nil {
-		size := int64(proto.Size(p.call))
+		size := int64(p.asked)
 		if !l.admission.enter(p, size, left) {
 			no := failed(p.call, l.admission.refusal())
 			no.GetFailure().PushbackMs = pushback
@@ -252,6 +267,11 @@ func (l *lane) answer(p *pipelined) (reply *cartwheelv1.PipelinedReply) {
 		defer l.admission.leave(size)
 	}
 	return l.carryOut(p, p.call)
+}
+
+func batchFull() *problem {
+	return &problem{reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED, limit: laneBytes,
+		text: "the replies of this batch fill its message; nothing was done"}
 }
 
 func (l *lane) overfull(p *pipelined) bool {
@@ -263,7 +283,10 @@ func (l *lane) overfull(p *pipelined) bool {
 // end notes that a call has its reply, and tells who collects.
 func (l *lane) end(p *pipelined) {
 	l.held += p.size
+	l.asked -= p.asked
+	p.call = nil // may be large, and its reply may wait for long
 	l.done = append(l.done, p)
+	l.room.Signal()
 	select {
 	case l.wake <- struct{}{}:
 	default:

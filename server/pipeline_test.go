@@ -404,6 +404,73 @@ func TestAClientThatDoesNotReadItsRepliesBlocksItselfOnly(t *testing.T) {
 	}
 }
 
+// Calls of a stream that have no reply yet are bounded in bytes as well, and what is
+// sent beyond that waits where it is; when there is room again, all are taken.
+func TestAStreamIsNotReadWhileItsCallsAreAsLargeAsMayBe(t *testing.T) {
+	n := newHolding(t)
+	stream := openStream(t, pipelines(t, n))
+	const calls, bound = 100, 64 + 8 // MiB, with what the connection and one message hold
+	value := make([]byte, 1<<20-100)
+	_, _ = rand.Read(value)
+	var sent atomic.Int64
+	go func() {
+		for id := range uint64(calls) {
+			if err := stream.Send(&cartwheelv1.PipelineServiceStreamRequest{Calls: []*pcall{{Id: id, Call: &cartwheelv1.PipelinedCall_BlobPut{
+				BlobPut: &cartwheelv1.BlobServicePutRequest{Bucket: "b", Key: fmt.Sprint("held", id), Value: value},
+			}}}}); err != nil {
+				t.Error(err)
+			}
+			sent.Add(1)
+		}
+	}()
+	n.wait(t, "as many are begun as may be", func() bool { return n.begun.Load() >= 64 })
+	time.Sleep(100 * time.Millisecond)
+	if got := sent.Load(); got > bound {
+		t.Errorf("%d MiB were taken, want at most %d", got, bound)
+	}
+	n.release()
+	for id, reply := range receive(t, stream, calls) {
+		if reply.GetBlobPut() == nil {
+			t.Errorf("call %d was answered %v", id, reply)
+		}
+	}
+}
+
+// Replies are as large as the siblings that a value has, and a batch of them is not
+// larger than its message may be: what does not fit is refused, with nothing done.
+func TestABatchOfLargeRepliesStaysWithinItsBound(t *testing.T) {
+	n := newHolding(t)
+	c := pipelines(t, n)
+	value := make([]byte, 1<<20)
+	_, _ = rand.Read(value)
+	for range 3 {
+		must(c.Batch(t.Context(), connect.NewRequest(&cartwheelv1.PipelineServiceBatchRequest{Calls: []*pcall{
+			{Call: &cartwheelv1.PipelinedCall_BlobPut{BlobPut: &cartwheelv1.BlobServicePutRequest{Bucket: "b", Key: "large", Value: value}}},
+		}})))
+	}
+	calls := make([]*pcall, 60)
+	for i := range calls {
+		calls[i] = &pcall{Call: &cartwheelv1.PipelinedCall_BlobGet{BlobGet: &cartwheelv1.BlobServiceGetRequest{Bucket: "b", Key: "large"}}}
+	}
+	calls = append(calls, adding(1, "k", 1))
+	res := must(c.Batch(t.Context(), connect.NewRequest(&cartwheelv1.PipelineServiceBatchRequest{Calls: calls})))
+	if size := proto.Size(res.Msg); size > 65<<20 {
+		t.Errorf("%d bytes of replies", size)
+	}
+	answered := 0
+	for i, reply := range res.Msg.GetReplies() {
+		switch f := reply.GetFailure(); {
+		case f == nil:
+			answered++
+		case f.GetDetail().GetReason() != cartwheelv1.ErrorDetail_REASON_OVERLOADED || i == len(calls)-1:
+			t.Errorf("call %d was answered %v", i, f)
+		}
+	}
+	if answered < 20 {
+		t.Errorf("%d of %d were answered, and there was room for 20", answered, len(calls))
+	}
+}
+
 // wait waits for a condition, with a deadline.
 func (h *holding) wait(t testing.TB, what string, holds func() bool) {
 	t.Helper()
