@@ -95,6 +95,16 @@ func (m Remembered) String() string {
 	return fmt.Sprintf("%v at %v voided %v", m.Op, m.Dots, m.Voided)
 }
 
+// Bytes estimates what m takes in a message: an update of a map may add to a thousand
+// counters.
+func (m *Remembered) Bytes() int {
+	n := 80 + 16*(len(m.Dots)+len(m.Voided))
+	for _, add := range m.Adds {
+		n += 24 + len(add.Row.Bucket) + len(add.Row.Name) + len(add.Row.Field)
+	}
+	return n
+}
+
 // AppendRemembered appends the canonical bytes of m.
 func AppendRemembered(b []byte, m *Remembered) []byte {
 	b = AppendOperation(pack.AppendArray(b, 8), m.Op)

@@ -30,6 +30,7 @@ type commit struct {
 	pulls   map[pulled]bool
 	chains  map[chained]bool
 	groups  int
+	expired int // rows of which something was removed because its time was over
 
 	soundings []func() // answers that wait for it
 }

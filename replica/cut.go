@@ -365,7 +365,7 @@ func (c *cut) fillOperations(page *CutPage, after []byte, limit int) (bytes int,
 		}
 		looked++
 		if slices.ContainsFunc(m.Dots, func(d dvv.Dot) bool { return !c.theirs.Contains(d) }) {
-			bytes += 64 + 16*len(m.Dots)
+			bytes += m.Bytes()
 			page.Operations = append(page.Operations, m)
 		}
 		return true

@@ -304,6 +304,7 @@ func (e *edit) killed(a crdt.Address) ([]dvv.Dot, error) {
 // others mints the changes of registers, flags and members of sets, in order.
 func (e *edit) others(latest crdt.Stamp) error {
 	minted := map[string]dvv.Dot{} // by this very group: a later change of the same row replaces them
+	removed := map[string]bool{}   // set fields: what was seen of them goes once, however often they are named
 	for i := range e.m.Changes {
 		c := &e.m.Changes[i]
 		path, _ := crdt.DecodePath(c.Member)
@@ -312,7 +313,8 @@ func (e *edit) others(latest crdt.Stamp) error {
 		}
 		rows := []string{c.Member}
 		if path.Whole() {
-			rows = e.rowsUnder(c.Member, minted)
+			rows = e.rowsUnder(c.Member, minted, removed[c.Member])
+			removed[c.Member] = true
 		}
 		for _, field := range rows {
 			if err := e.row(field, path.Kind, c, minted, latest); err != nil {
@@ -324,9 +326,12 @@ func (e *edit) others(latest crdt.Stamp) error {
 }
 
 // rowsUnder returns the rows of a set field that are to be removed: those that one of
-// the answers had, and those added by this group.
-func (e *edit) rowsUnder(prefix string, minted map[string]dvv.Dot) []string {
-	rows := e.seen.Under(prefix)
+// the answers had, unless they were removed before, and those added by this group.
+func (e *edit) rowsUnder(prefix string, minted map[string]dvv.Dot, before bool) []string {
+	var rows []string
+	if !before {
+		rows = e.seen.Under(prefix)
+	}
 	for field := range minted {
 		if strings.HasPrefix(field, prefix) {
 			rows = append(rows, field)

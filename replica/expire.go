@@ -38,7 +38,8 @@ import (
 // them has another dot.
 
 const (
-	expireSlice = 256  // rows of which something is removed in one commit
+	expireSlice = 256  // rows of one partition of which something is removed in one commit
+	expireMost  = 4096 // rows of all partitions from which on the others wait for the next commit
 	expireWalk  = 1024 // entries of the index looked at for them: rows that cannot be read do not stand in the way
 )
 
@@ -123,6 +124,14 @@ func (s *Shard) fillExpire(c *commit, id int, found []crdt.Address) error {
 	if err != nil {
 		return err
 	}
+	if c.expired >= expireMost { // very much is over at once: clients do not wait for all of it
+		c.then = append(c.then, func(err error) {
+			if p.expiring = err == nil; p.expiring {
+				s.enqueue(0, func(c *commit) error { return s.fillExpire(c, id, found) })
+			}
+		})
+		return nil
+	}
 	removed := 0
 	c.then = append(c.then, func(err error) {
 		if p.expiring = false; err == nil && removed == expireSlice {
@@ -182,6 +191,7 @@ func (c *commit) expire(p *part, events []crdt.Event) error {
 	}
 	s.Stats.Minted++
 	s.Stats.Expired += uint64(len(events))
+	c.expired += len(events)
 	c.groups++
 	for _, id := range s.ring.Owners(p.ID) {
 		if id != s.cfg.Self && s.up(id) {

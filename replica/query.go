@@ -281,11 +281,12 @@ func Merge(answers []Answer) Merged {
 			m.Dead.Join(a.Dead)
 		}
 	}
+	known := joinedBefore(answers)
 	for _, f := range fieldsOf(answers) {
 		if m.More && f > m.Last {
 			break
 		}
-		if row := mergeField(answers, f); len(row.Live) > 0 {
+		if row := mergeField(answers, known, f); len(row.Live) > 0 {
 			m.Rows = append(m.Rows, Found{f, row})
 		}
 	}
@@ -293,18 +294,33 @@ func Merge(answers []Answer) Merged {
 	return m
 }
 
-func mergeField(answers []Answer, field string) crdt.Row {
-	var side crdt.Side
-	for i, a := range answers {
-		at := crdt.Address{Key: crdt.Key{Type: a.Type}, Field: field}
-		s := crdt.Side{Row: a.row(field), Clock: a.Clock, Dead: at.Cleared(a.Dead)}
+// joinedBefore returns, for each answer but the first, what those before it know
+// together. It is the same for all rows, of which there may be very many.
+func joinedBefore(answers []Answer) []crdt.Side {
+	known := make([]crdt.Side, len(answers))
+	for i := 1; i < len(answers); i++ {
+		before := crdt.Side{Clock: answers[i-1].Clock, Dead: answers[i-1].Dead}
+		if known[i] = before; i > 1 {
+			known[i], _ = crdt.JoinSides(known[i-1], before)
+		}
+	}
+	return known
+}
+
+func mergeField(answers []Answer, known []crdt.Side, field string) (row crdt.Row) {
+	for i := range answers {
+		a := &answers[i]
 		if i == 0 {
-			side = s
+			row = a.row(field)
 			continue
 		}
-		side, _ = crdt.JoinSides(side, s)
+		at := crdt.Address{Key: crdt.Key{Type: a.Type}, Field: field}
+		row, _ = crdt.Join(
+			crdt.Side{Row: row, Clock: known[i].Clock, Dead: at.Cleared(known[i].Dead)},
+			crdt.Side{Row: a.row(field), Clock: a.Clock, Dead: at.Cleared(a.Dead)},
+		)
 	}
-	return side.Row
+	return row
 }
 
 func (a *Answer) row(field string) crdt.Row {
@@ -385,10 +401,10 @@ func (m *Merged) Under(prefix string) []string {
 	}
 	var fields []string
 	for i := range m.answers {
-		for _, f := range m.answers[i].Rows {
-			if strings.HasPrefix(f.Field, prefix) {
-				fields = append(fields, f.Field)
-			}
+		rows := m.answers[i].Rows
+		at, _ := slices.BinarySearchFunc(rows, prefix, func(f Found, s string) int { return strings.Compare(f.Field, s) })
+		for ; at < len(rows) && strings.HasPrefix(rows[at].Field, prefix); at++ {
+			fields = append(fields, rows[at].Field)
 		}
 	}
 	slices.Sort(fields)
