@@ -346,8 +346,29 @@ func TestAMapOfManyRowsComesInPagesWhoseContextsTogetherDeleteIt(t *testing.T) {
 		t.Fatalf("%d fields in %d pages, want %d", len(got), len(contexts), len(want))
 	}
 	s.update("", increment("m00001", 1))
+	// What no token could hold is no reason to refuse what has happened.
+	if reply := s.update(strings.Join(contexts, "."), increment("m00002", 1)); len(reply) > 1<<10 {
+		t.Errorf("the update's context has %d bytes, and covers more than it wrote", len(reply))
+	}
 	s.delete(strings.Join(contexts, "."))
-	s.shows("counter m00001 1")
+	s.shows("counter m00001 1", "counter m00002 1")
+}
+
+func TestFieldsByNameAreShownHoweverLargeTheirContextIs(t *testing.T) {
+	s := lines{t, serve(t, newSingle(t, 1)), "names"}
+	var fields []*v1.MapFieldName
+	for i := range 200 {
+		name := fmt.Sprintf("%s%03d", strings.Repeat("n", 1000), i)
+		fields = append(fields, &v1.MapFieldName{Kind: v1.FieldKind_FIELD_KIND_COUNTER, Field: name})
+		s.update("", increment(name, 1))
+	}
+	res := s.page(&v1.MapServiceGetRequest{Fields: fields})
+	if len(res.GetFields()) != len(fields) || !strings.Contains(res.GetContext(), ".") {
+		t.Fatalf("%d fields of %d, a context of %d bytes", len(res.GetFields()), len(fields), len(res.GetContext()))
+	}
+	s.update("", increment(fields[7].GetField(), 1))
+	s.delete(res.GetContext())
+	s.shows("counter " + fields[7].GetField() + " 1")
 }
 
 func TestALargeRegisterEndsAPageOfAMapEarly(t *testing.T) {

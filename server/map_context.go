@@ -120,12 +120,55 @@ const (
 	maxContexts      = 32
 )
 
-func (c *call) sealMap(m mapContext) (string, *problem) {
-	token, err := c.backend.Sealer().Seal(c.scope(purposeMap), m.binary())
-	if err != nil {
-		return "", badContext(err)
+// dotsPart is how many dots go into one token when they do not all fit: at their
+// worst they take three quarters of it.
+const dotsPart = dvv.MaxTokenPayload / maxDotBytes * 3 / 4
+
+// parts takes a context apart into as many as tokens hold, in order.
+func (m mapContext) parts() (all []mapContext) {
+	var part mapContext
+	size := 0
+	if dots := len(m.dots.AppendBinary(nil)); dots <= dvv.MaxTokenPayload/2 {
+		part.dots, size = m.dots, dots
+	} else {
+		n := 0
+		for d := range m.dots.Dots() {
+			if n == dotsPart {
+				all, part, n = append(all, part), mapContext{}, 0
+			}
+			part.dots.Add(d)
+			n++
+		}
+		size = len(part.dots.AppendBinary(nil))
 	}
-	return token, nil
+	const room = 16 // of the lists' lengths, and of each string's
+	for _, s := range m.counters {
+		each := len(s.path) + len(s.reset) + room
+		if size+each+room > dvv.MaxTokenPayload {
+			all, part, size = append(all, part), mapContext{}, 0
+		}
+		part.counters = append(part.counters, s)
+		size += each
+	}
+	return append(all, part)
+}
+
+// sealMap returns the context of a map: one token, or several joined where one does
+// not hold it.
+func (c *call) sealMap(m mapContext) (string, *problem) {
+	parts := m.parts()
+	if n := len(parts); n > maxContexts {
+		return "", tooLarge(maxContexts, n, "the context of what is shown takes %d tokens, limit %d: ask for fewer fields, or by the page", n, maxContexts)
+	}
+	tokens := make([]string, len(parts))
+	for i := range parts {
+		token, err := c.backend.Sealer().Seal(c.scope(purposeMap), parts[i].binary())
+		if err != nil {
+			return "", badContext(err)
+		}
+		tokens[i] = token
+	}
+	return strings.Join(tokens, contextSeparator), nil
 }
 
 // openMap returns what the contexts of a client showed of the map, nil for none.
@@ -154,15 +197,20 @@ func (c *call) openMap(given string) (*mapContext, *problem) {
 }
 
 // coveringMap returns the context of an update's reply, as [call.covering] does: what
-// it wrote and removed, and of a client that chains updates what it was shown before.
+// it wrote and removed, and of a client that chains updates what it was shown before,
+// as far as that is small. The update has happened: nothing fails it any more.
 func (c *call) coveringMap(written dvv.Clock, given *mapContext) (string, *problem) {
 	reply := mapContext{dots: written}
 	if given != nil {
 		both := mapContext{dots: written.Clone(), counters: given.counters}
 		both.dots.Join(given.dots)
-		if written.IsEmpty() || len(both.binary()) <= maxChained {
+		if len(both.binary()) <= maxChained {
 			reply = both
 		}
 	}
-	return c.sealMap(reply)
+	token, p := c.sealMap(reply)
+	if p != nil && p.reason == cartwheelv1.ErrorDetail_REASON_TOO_LARGE {
+		return c.sealMap(mapContext{})
+	}
+	return token, p
 }

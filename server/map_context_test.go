@@ -276,3 +276,32 @@ func TestAPageOfAMapEndsBeforeItsContextOutgrowsAToken(t *testing.T) {
 		})
 	}
 }
+
+// What one token does not hold goes into several, and they come to the same.
+func TestALargeContextOfAMapIsOneOfSeveralTokens(t *testing.T) {
+	var m mapContext
+	for i := range 4096 {
+		actor := dvv.Actor(1<<60 + uint64(i)*7919)
+		m.dots.Add(dvv.Dot{Actor: actor, Seq: 1 << 40})
+		m.counters = append(m.counters, shownCounter{
+			path:  crdt.Path{Name: fmt.Sprintf("product-%06d", i), Kind: crdt.CounterField}.Encode(),
+			reset: crdt.Reset{{Actor: actor, Seq: 1 << 40, Entry: crdt.Entry{P: crdt.TotalOf(1 << 40)}}}.Payload(),
+		})
+	}
+	parts := m.parts()
+	var all mapContext
+	for _, p := range parts {
+		if n := len(p.binary()); n > dvv.MaxTokenPayload {
+			t.Errorf("a part of %d bytes, limit %d", n, dvv.MaxTokenPayload)
+		}
+		if err := all.join(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(parts) < 2 || len(parts) > maxContexts || !bytes.Equal(all.binary(), m.binary()) {
+		t.Errorf("%d parts, which together are the whole: %t", len(parts), bytes.Equal(all.binary(), m.binary()))
+	}
+	if parts := (mapContext{}).parts(); len(parts) != 1 {
+		t.Errorf("nothing has %d parts, want one", len(parts))
+	}
+}

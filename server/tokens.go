@@ -56,7 +56,11 @@ func (c *call) covering(written dvv.Clock, given *dvv.Clock) (string, *problem) 
 			written = both
 		}
 	}
-	return c.seal(written)
+	token, p := c.seal(written)
+	if p != nil && p.reason == cartwheelv1.ErrorDetail_REASON_TOO_LARGE {
+		return c.seal(dvv.Clock{}) // the write has happened: nothing fails it any more
+	}
+	return token, p
 }
 
 // A cursor is a sum over what the listing was narrowed to, 8 bytes, and the last
