@@ -116,6 +116,27 @@ func TestASessionWithCurlReadsAsItIsWrittenDown(t *testing.T) {
 	}
 }
 
+func TestJSONThatIsMisspeltIsRefusedAndWritesNothing(t *testing.T) {
+	c := serve(t, newSingle(t, 1))
+	for _, step := range []struct{ name, body, says string }{
+		{"a field that is not there", `{"bucket":"b","key":"k","amount":"3"}`, `unknown field \"amount\"`},
+		{"an option that is not there", `{"bucket":"b","key":"k","delta":"3","options":{"expires":"5"}}`, `unknown field \"expires\"`},
+		{"a number in words", `{"bucket":"b","key":"k","delta":"three"}`, `invalid value for int64 field delta`},
+		{"no JSON", `delta=3`, "syntax error"},
+		{"nothing", ``, "an empty body"},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			status, answer := c.post(t, "/cartwheel.v1.CounterService/Add", step.body)
+			if status != http.StatusBadRequest || !strings.Contains(answer, step.says) {
+				t.Errorf("%d %s, want %q", status, answer, step.says)
+			}
+		})
+	}
+	if _, answer := c.post(t, "/cartwheel.v1.CounterService/Get", `{"bucket":"b","key":"k"}`); strings.Contains(answer, `"value"`) {
+		t.Errorf("after that: %s", answer)
+	}
+}
+
 func TestHealthFollowsTheStateOfTheNode(t *testing.T) {
 	n := newSingle(t, 1)
 	c := serve(t, n)

@@ -48,6 +48,8 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 	bounds := []connect.HandlerOption{
 		connect.WithReadMaxBytes(MaxRequest),
 		connect.WithCompressMinBytes(minCompress),
+		connect.WithCodec(strictJSON{"json"}),
+		connect.WithCodec(strictJSON{"json; charset=utf-8"}),
 	}
 	options := append(slices.Clip(bounds), connect.WithInterceptors(append(slices.Clip(o.Interceptors), inTime)...))
 	mux := http.NewServeMux()
