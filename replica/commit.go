@@ -242,14 +242,15 @@ func (c *commit) shipTo(to ring.NodeID, partition int, g crdt.Group) {
 // and a fallback does not catch up.
 func (c *commit) shipChain(to ring.NodeID, partition int, g *crdt.Group) {
 	if p := c.s.parts[partition]; p != nil && g.Adds() {
-		chain := p.chain(g)
-		for _, before := range chain[:len(chain)-1] {
-			if key := (chained{to, partition, before.Dot(0)}); !c.chains[key] {
-				c.chains[key] = true
-				c.shipTo(to, partition, before)
-			}
+		of := func(first uint64) chained {
+			return chained{to, partition, dvv.Dot{Actor: g.Actor, Seq: first}}
 		}
-		c.chains[chained{to, partition, g.Dot(0)}] = true
+		chain := p.chain(g, func(first uint64) bool { return c.chains[of(first)] })
+		for _, before := range chain[:len(chain)-1] {
+			c.chains[of(before.First)] = true
+			c.shipTo(to, partition, before)
+		}
+		c.chains[of(g.First)] = true
 	}
 	c.shipTo(to, partition, *g)
 }

@@ -59,6 +59,7 @@ type Shard struct {
 	shardInstalls
 	shardDamage
 	shardSummaries
+	resent resent
 
 	out   []any
 	Stats Stats

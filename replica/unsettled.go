@@ -64,26 +64,27 @@ func (p *part) settle(g *crdt.Group) {
 
 // chain returns a group and, before it, the unsettled increments it follows, and
 // those that these follow: a group of a map follows one for each of its counters.
-func (p *part) chain(g *crdt.Group) []crdt.Group {
+// Groups that are had, by their first seq, are left out with what they follow.
+func (p *part) chain(g *crdt.Group, had func(first uint64) bool) []crdt.Group {
 	groups := []crdt.Group{*g}
 	if g.Actor != p.actor {
 		return groups
 	}
 	seen := map[uint64]bool{g.First: true}
-	walked := map[crdt.Address]uint64{} // up to which seq
 	for next := 0; next < len(groups); next++ {
 		of := groups[next]
-		for i := range of.Increments() {
-			row := of.Events[i].Row
-			if walked[row] >= of.First {
+		for i := range of.Events {
+			if of.Events[i].Delta == 0 {
+				break
+			}
+			chain := p.unsettled[of.Events[i].Row]
+			at, _ := slices.BinarySearchFunc(chain, of.First, func(g crdt.Group, first uint64) int { return cmp.Compare(g.First, first) })
+			if at == 0 || seen[chain[at-1].First] {
 				continue
 			}
-			walked[row] = of.First
-			for _, before := range p.unsettled[row] {
-				if before.First < of.First && !seen[before.First] {
-					seen[before.First] = true
-					groups = append(groups, before)
-				}
+			before := chain[at-1]
+			if seen[before.First] = true; !had(before.First) {
+				groups = append(groups, before)
 			}
 		}
 	}

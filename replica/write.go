@@ -364,13 +364,40 @@ func (s *Shard) writeSlow(w *write) {
 }
 
 // resend sends a write's group to one node, with the increments before it that
-// it follows.
+// it follows: those that it was not sent at this very moment, with other writes that
+// are as late. They may be large, and take several messages.
 func (s *Shard) resend(w *write, to ring.NodeID) {
 	groups := []crdt.Group{w.group}
 	if p := s.parts[w.part]; p != nil {
-		groups = p.chain(&w.group)
+		if s.resent.at != s.now.Mono {
+			s.resent.at, s.resent.groups = s.now.Mono, map[chained]bool{}
+		}
+		of := func(first uint64) chained {
+			return chained{to, w.part, dvv.Dot{Actor: w.group.Actor, Seq: first}}
+		}
+		if s.resent.groups[of(w.group.First)] {
+			return
+		}
+		groups = p.chain(&w.group, func(first uint64) bool { return s.resent.groups[of(first)] })
+		for i := range groups {
+			s.resent.groups[of(groups[i].First)] = true
+		}
 	}
-	s.send(to, Replicate{Batch: []Shipment{{w.part, groups}}})
+	for len(groups) > 0 {
+		n, bytes := 1, groups[0].Bytes()
+		for n < len(groups) && bytes+groups[n].Bytes() <= s.cfg.BatchBytes {
+			bytes += groups[n].Bytes()
+			n++
+		}
+		s.send(to, Replicate{Batch: []Shipment{{w.part, groups[:n:n]}}})
+		groups = groups[n:]
+	}
+}
+
+// resent is what was sent again at one moment.
+type resent struct {
+	at     int64
+	groups map[chained]bool
 }
 
 // askFallbacks sends the group to the next nodes of the walk, as many as the
