@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -19,6 +20,7 @@ type api struct {
 	admission *admission      // nil for no bound
 	draining  <-chan struct{} // closed when streams are to end; nil for never
 	log       *slog.Logger    // nil for the default
+	unsent    atomic.Int64    // bytes of replies of all lanes that wait
 }
 
 // call is one request on its way through a handler:

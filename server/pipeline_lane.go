@@ -28,6 +28,7 @@ type lane struct {
 	under    int                   // calls taken whose replies were not sent
 	held     int                   // bytes of replies that wait, and bounds of those under way
 	kept     int                   // bytes of replies of a batch
+	counted  int                   // of the node's bytes of replies that wait, those of this lane
 	asked    int                   // bytes of calls that have no reply yet
 	running  int
 	workers  int
@@ -66,9 +67,13 @@ const (
 	MaxUnderWay = 1_024
 	// laneWorkers are worked on at a time, as many as a connection may have requests.
 	laneWorkers = DefaultRequests
-	// laneBytes bounds the replies that one stream or batch holds: those that wait,
-	// and those to come.
-	laneBytes = 64 << 20
+	// laneBytes bounds the replies that one stream holds, those that wait and those to
+	// come, and batchBytes those of a batch, which is one message in the end.
+	laneBytes  = 64 << 20
+	batchBytes = 32 << 20
+	// nodeBytes bounds the replies of all streams and batches that wait: beyond it a
+	// lane that holds some already begins nothing that may come to much.
+	nodeBytes = 128 << 20
 	// askedBytes bounds the calls of one stream that have no reply yet, as MaxUnderWay
 	// bounds their number: who sends more is not read from. It is what may be admitted
 	// of them, so nobody waits for it who would not wait there.
@@ -218,7 +223,7 @@ func (l *lane) serve() {
 		p.reply = l.answer(p)
 		p.size = proto.Size(p.reply)
 		l.mu.Lock()
-		if l.keeps && l.kept > 0 && l.kept+p.size > laneBytes && p.bound == largeReply {
+		if l.keeps && l.kept > 0 && l.kept+p.size > batchBytes && p.bound == largeReply {
 			p.reply = failed(p.call, batchFull()) // a read: nothing was done
 			p.size = proto.Size(p.reply)
 		}
@@ -234,7 +239,15 @@ func (l *lane) serve() {
 // begins tells whether the next call may begin: one alone always may, but in a
 // batch, where it may be told that there is no room any more.
 func (l *lane) begins() bool {
-	return len(l.waiting) > 0 && (l.held+l.waiting[0].bound <= laneBytes || l.keeps && l.running == 0)
+	return len(l.waiting) > 0 && (l.held+l.waiting[0].bound <= l.most() || l.keeps && l.running == 0)
+}
+
+// most is how many bytes of replies the lane may hold.
+func (l *lane) most() int {
+	if l.keeps {
+		return batchBytes
+	}
+	return laneBytes
 }
 
 // answer carries a call out, in its turn and if there is room and time.
@@ -257,6 +270,12 @@ func (l *lane) answer(p *pipelined) (reply *cartwheelv1.PipelinedReply) {
 	if l.keeps && l.overfull(p) {
 		return failed(p.call, batchFull())
 	}
+	if held := l.unsent.Load(); held > nodeBytes && p.bound == largeReply && l.holdsMore(p) {
+		no := failed(p.call, &problem{reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED, limit: nodeBytes, actual: uint64(held),
+			text: "the node holds as many replies as it can that clients have not read; nothing was done"})
+		no.GetFailure().PushbackMs = pushback
+		return no
+	}
 	if l.admission != nil {
 		size := int64(p.asked)
 		if !l.admission.enter(p, size, left) {
@@ -270,19 +289,30 @@ func (l *lane) answer(p *pipelined) (reply *cartwheelv1.PipelinedReply) {
 }
 
 func batchFull() *problem {
-	return &problem{reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED, limit: laneBytes,
+	return &problem{reason: cartwheelv1.ErrorDetail_REASON_OVERLOADED, limit: batchBytes,
 		text: "the replies of this batch fill its message; nothing was done"}
 }
 
 func (l *lane) overfull(p *pipelined) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.held > laneBytes && l.held > p.bound
+	return l.held > batchBytes && l.held > p.bound
+}
+
+// holdsMore tells whether the lane holds replies beside what a call may come to.
+func (l *lane) holdsMore(p *pipelined) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held > p.bound
 }
 
 // end notes that a call has its reply, and tells who collects.
 func (l *lane) end(p *pipelined) {
 	l.held += p.size
+	if !l.ended {
+		l.unsent.Add(int64(p.size))
+		l.counted += p.size
+	}
 	l.asked -= p.asked
 	p.call = nil // may be large, and its reply may wait for long
 	l.done = append(l.done, p)
@@ -317,6 +347,8 @@ func (l *lane) sent(replies []*pipelined) {
 	l.under -= len(replies)
 	for _, p := range replies {
 		l.held -= p.size
+		l.unsent.Add(-int64(p.size))
+		l.counted -= p.size
 	}
 	l.employ()
 	l.room.Signal()
@@ -379,6 +411,8 @@ func (l *lane) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = true
+	l.unsent.Add(-int64(l.counted))
+	l.counted = 0
 	l.work.Broadcast()
 	l.room.Broadcast()
 }

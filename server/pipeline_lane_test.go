@@ -290,3 +290,34 @@ func TestABatchDoesNotBeginReadsWhoseRepliesWouldNotFit(t *testing.T) {
 		}
 	}
 }
+
+func TestANodeThatHoldsManyRepliesBeginsNothingLargeForWhoHasNotReadHis(t *testing.T) {
+	a := &api{backend: newTestCluster(t, 1).nodes[0], issuer: newIssuer()}
+	const elsewhere = nodeBytes + 1
+	a.unsent.Store(elsewhere)
+	for _, c := range []struct {
+		name    string
+		held    int // by the lane itself
+		call    *cartwheelv1.PipelinedCall
+		refused bool
+	}{
+		{"a blob for who holds nothing", 0, &cartwheelv1.PipelinedCall{Call: &cartwheelv1.PipelinedCall_BlobGet{BlobGet: &cartwheelv1.BlobServiceGetRequest{Bucket: "b", Key: "k"}}}, false},
+		{"a blob for who holds some", 1, &cartwheelv1.PipelinedCall{Call: &cartwheelv1.PipelinedCall_BlobGet{BlobGet: &cartwheelv1.BlobServiceGetRequest{Bucket: "b", Key: "k"}}}, true},
+		{"a counter for who holds some", 1, gets(0, 1)[0], false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLane(t.Context(), a)
+			l.held = c.held
+			l.take([]*cartwheelv1.PipelinedCall{c.call}, time.Now())
+			eventually(t, "it is answered", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return len(l.done) == 1 })
+			f := l.collect(1)[0].reply.GetFailure()
+			if refused := f.GetDetail().GetReason() == cartwheelv1.ErrorDetail_REASON_OVERLOADED && f.GetPushbackMs() > 0; refused != c.refused || !refused && f != nil {
+				t.Errorf("answered %v, refused for overload: %t", f, refused)
+			}
+			l.close()
+			if n := a.unsent.Load(); n != elsewhere {
+				t.Errorf("%d bytes are held, %d by others", n, elsewhere)
+			}
+		})
+	}
+}
