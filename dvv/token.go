@@ -149,7 +149,7 @@ type Sealer struct {
 	keys *subkeys
 }
 
-type subkeys struct{ scope, token []byte }
+type subkeys struct{ scope, token keyed }
 
 // NewSealer derives the keys for tokens from a secret of at least MinSecretLen
 // bytes. The secret itself signs nothing, so it may serve elsewhere too.
@@ -158,16 +158,14 @@ func NewSealer(secret []byte) (Sealer, error) {
 		return Sealer{}, &TokenError{Op: "key", Reason: Unkeyed, Got: len(secret), Limit: MinSecretLen}
 	}
 	return Sealer{&subkeys{
-		scope: mac(secret, []byte("cartwheel token v1: scope")),
-		token: mac(secret, []byte("cartwheel token v1: seal")),
+		scope: newKeyed(mac(secret, []byte("cartwheel token v1: scope"))),
+		token: newKeyed(mac(secret, []byte("cartwheel token v1: seal"))),
 	}}, nil
 }
 
-func mac(key []byte, parts ...[]byte) []byte {
+func mac(key, text []byte) []byte {
 	h := hmac.New(sha256.New, key)
-	for _, p := range parts {
-		_, _ = h.Write(p) // a hash never fails to write
-	}
+	_, _ = h.Write(text) // a hash never fails to write
 	return h.Sum(nil)
 }
 
@@ -180,13 +178,13 @@ func (k *subkeys) digest(s Scope) []byte {
 		in = binary.AppendUvarint(in, uint64(len(part)))
 		in = append(in, part...)
 	}
-	return mac(k.scope, in)
+	return k.scope.mac(in)
 }
 
 // sign is over three fields of fixed length (digest; version and tag, the head
 // of body), then the payload.
 func (k *subkeys) sign(digest, body []byte) []byte {
-	return mac(k.token, digest, body)[:macLen]
+	return k.token.mac(digest, body)[:macLen]
 }
 
 // Seal returns the payload as a token that opens under the same secret and

@@ -110,7 +110,8 @@ func (db *DB) inTime(ctx context.Context) (context.Context, context.CancelFunc) 
 	if _, has := ctx.Deadline(); has {
 		return ctx, func() {}
 	}
-	return context.WithTimeout(ctx, db.config.timeout)
+	b := bound(ctx, time.Now().Add(db.config.timeout))
+	return b, b.release
 }
 
 const (
@@ -132,9 +133,9 @@ func (db *DB) try(ctx context.Context, c *call, e *endpoint, attempt func(contex
 		}
 	}
 	c.endpoint = e
-	limited, cancel := context.WithTimeout(ctx, db.config.attemptTimeout)
-	defer cancel()
 	began := time.Now()
+	limited := bound(ctx, began.Add(db.config.attemptTimeout))
+	defer limited.release()
 	err := attempt(limited, e)
 	if db.config.observe != nil {
 		db.config.observe(Attempt{Op: c.op, OperationID: c.operationID, Number: c.attempts, Endpoint: e.url, Took: time.Since(began), Err: err})

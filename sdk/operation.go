@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,9 @@ func newIssuer() (*issuer, error) {
 }
 
 func (i *issuer) next(issued time.Time) string {
-	return fmt.Sprintf("%s-%d-%d", i.client, i.last.Add(1), issued.UnixMilli())
+	b := append(make([]byte, 0, len(i.client)+42), i.client...)
+	b = strconv.AppendUint(append(b, '-'), i.last.Add(1), 10)
+	return string(strconv.AppendInt(append(b, '-'), issued.UnixMilli(), 10))
 }
 
 // serverClock tells the time of the server: what it said once, plus what has

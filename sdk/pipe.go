@@ -51,7 +51,8 @@ type pipe interface {
 // carrier takes calls and closes their done. It refuses what comes too late.
 type carrier interface {
 	enter(w *waiting) bool
-	abandon(w *waiting)
+	woke(w *waiting)    // its caller runs again
+	abandon(w *waiting) // its caller does not wait any more
 }
 
 const (
@@ -95,12 +96,11 @@ func piped[Req, Res any](
 	if !ok || !by.enter(w) {
 		return alone(ctx, request)
 	}
-	select {
-	case <-w.done:
-	case <-ctx.Done():
+	if !await(ctx, w.done) {
 		by.abandon(w)
 		return nil, ended(ctx)
 	}
+	by.woke(w)
 	switch {
 	case errors.Is(w.err, errNotSent):
 		return alone(ctx, request)
@@ -145,10 +145,10 @@ func packed(ctx context.Context, call *cartwheelv1.PipelinedCall) (w *waiting, o
 
 // ended is the error of a call whose context ended.
 func ended(ctx context.Context) error {
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return connect.NewError(connect.CodeCanceled, ctx.Err())
+	if errors.Is(root(ctx).Err(), context.Canceled) {
+		return connect.NewError(connect.CodeCanceled, context.Canceled)
 	}
-	return connect.NewError(connect.CodeDeadlineExceeded, ctx.Err())
+	return connect.NewError(connect.CodeDeadlineExceeded, context.DeadlineExceeded)
 }
 
 // failed turns a failure into the error that a call of its own ends with.

@@ -55,6 +55,8 @@ func (b *batches) enter(w *waiting) bool {
 	return true
 }
 
+func (b *batches) woke(*waiting) {}
+
 // abandon ends the batch of a call when nobody waits for any call of it.
 func (b *batches) abandon(w *waiting) {
 	b.mu.Lock()

@@ -117,6 +117,10 @@ type stream struct {
 	out    []byte        // of the message being sent
 	idle   *time.Timer
 
+	// Callers that were answered and have not run since. They may have more to send,
+	// and lack a processor only, so the next message is made after they ran.
+	waking atomic.Int64
+
 	mu       sync.Mutex
 	queue    queue
 	canceled []uint64 // calls under way that nobody waits for any more
@@ -139,6 +143,13 @@ func (s *stream) enter(w *waiting) bool {
 	return true
 }
 
+// woke tells that a caller who was answered runs again.
+func (s *stream) woke(w *waiting) {
+	if w.reply != nil && s.waking.Add(-1) == 0 {
+		s.rouse()
+	}
+}
+
 func (s *stream) rouse() {
 	select {
 	case s.wake <- struct{}{}:
@@ -155,6 +166,7 @@ func (s *stream) abandon(w *waiting) {
 		s.canceled = append(s.canceled, w.id)
 		s.rouse()
 	}
+	s.woke(w) // if the reply came at the same time
 	s.endIfDone()
 }
 
@@ -181,6 +193,9 @@ func (s *stream) Close() error { return nil }
 func (s *stream) message() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.waking.Load() > 0 {
+		return nil // the last of them rouses us
+	}
 	m := make([]byte, prefixBytes, 1<<10)
 	m, taken := s.queue.take(m, min(maxCalls, maxUnderWay-len(s.under)))
 	for _, w := range taken {
@@ -211,19 +226,24 @@ func (s *stream) read(in *frames) error {
 
 func (s *stream) deliver(message []byte) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	full := len(s.under) >= maxUnderWay
+	var answered []*waiting
 	err := eachReply(message, func(id uint64, reply []byte) {
 		if w := s.under[id]; w != nil { // or its caller has gone
 			delete(s.under, id)
 			w.reply = reply
-			close(w.done)
+			answered = append(answered, w)
 		}
 	})
 	if full && len(s.queue) > 0 {
 		s.rouse()
 	}
 	s.endIfDone()
+	s.waking.Add(int64(len(answered)))
+	s.mu.Unlock()
+	for _, w := range answered {
+		close(w.done)
+	}
 	return err
 }
 

@@ -195,10 +195,12 @@ func ask[Res any](ctx context.Context, db *DB, c *call, send invoke[Res]) (res *
 // checkNames refuses what protobuf could not carry; limits are the server's to
 // hold.
 func (c *call) checkNames(names ...string) error {
-	for _, name := range append([]string{c.bucket, c.key}, names...) {
-		if !utf8.ValidString(name) {
-			return &Error{Op: c.op, Bucket: c.bucket, Key: c.key, Reason: InvalidName, OperationID: c.operationID, Err: errNotUTF8}
-		}
+	valid := utf8.ValidString(c.bucket) && utf8.ValidString(c.key)
+	for _, name := range names {
+		valid = valid && utf8.ValidString(name)
+	}
+	if !valid {
+		return &Error{Op: c.op, Bucket: c.bucket, Key: c.key, Reason: InvalidName, OperationID: c.operationID, Err: errNotUTF8}
 	}
 	return nil
 }

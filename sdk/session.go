@@ -87,8 +87,12 @@ func (s *Session) begin(ctx context.Context) (*turn, error) {
 	}
 	select {
 	case s.turns <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	default:
+		select {
+		case s.turns <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -320,6 +321,22 @@ func (l *lane) end(p *pipelined) {
 	select {
 	case l.wake <- struct{}{}:
 	default:
+	}
+}
+
+// gather lets others go first who have replies for the next message and only lack
+// a processor, as long as there are more of them. Where nobody has, it takes no
+// time.
+func (l *lane) gather() {
+	for before := -1; ; {
+		l.mu.Lock()
+		now := len(l.done)
+		l.mu.Unlock()
+		if now == before {
+			return
+		}
+		before = now
+		runtime.Gosched()
 	}
 }
 

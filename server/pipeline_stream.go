@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
 	"time"
 
 	"connectrpc.com/connect"
@@ -38,7 +37,7 @@ func (s pipelineService) Stream(ctx context.Context, stream *connect.BidiStream[
 	for {
 		select {
 		case <-l.wake:
-			runtime.Gosched() // others hold replies for this message, and lack a processor only
+			l.gather()
 		case <-ended: // what is under way is answered yet
 			if in.err != nil {
 				return in.err
