@@ -70,6 +70,8 @@ export class Attempts {
       let stay = 0;
       for (const endpoint of this.endpoints.round(from)) {
         if (deadline.ended !== undefined) throw this.giveUp(call, deadline.ended);
+        // Another attempt would connect anew, and nobody would end that connection.
+        if (this.endpoints.closed) throw this.giveUp(call, "canceled");
         if (this.options.attempts !== 1 && !this.#throttle.allow(performance.now())) {
           call.told = create(ErrorDetailSchema, { reason: ErrorDetail_Reason.OVERLOADED, operation: call.op });
           this.stats.heldBack++;

@@ -42,6 +42,8 @@ export class Endpoints {
   // With rotation the calls begun so far, without it the position of the endpoint
   // that answered last.
   #turn = 0;
+  /** Nobody is asked any more. */
+  closed = false;
 
   constructor(
     addresses: readonly string[],
@@ -80,6 +82,7 @@ export class Endpoints {
   }
 
   close(): void {
+    this.closed = true;
     for (const e of this.list) e.connection.close();
   }
 }

@@ -10,7 +10,7 @@ import { describe, staleness, type Staleness } from "./staleness.js";
  * contract, where each is explained), or what the client finds by itself:
  *
  * - `UNREACHABLE`: no endpoint answered
- * - `CANCELED`: the caller's signal was aborted
+ * - `CANCELED`: the caller's signal was aborted, or the client closed
  * - `REFUSED`: something on the way refused; see the cause
  * - `SIBLINGS_LEFT`: `BlobHandle.update` stored its value but ended before its
  *   siblings were resolved; nothing is lost, the next update meets them

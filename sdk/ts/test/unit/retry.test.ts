@@ -318,3 +318,17 @@ test("every attempt is shown to who observes", async () => {
   await db.counter("stock", "1").add();
   expect(seen).toEqual(["cluster.status 1 http://n1 ok", "counter.add 1 http://n1 [aborted] reset", "counter.add 2 http://n2 ok"]);
 });
+
+test("a client that was closed asks nobody any more, for calls under way neither", async () => {
+  const cluster = new Fake();
+  const db = await cluster.connect(["n1", "n2"]);
+  cluster.script = () => {
+    db.close();
+    throw new ConnectError("reset", Code.Aborted);
+  };
+  const err = await failure(db.counter("stock", "1").add());
+  expect([err.reason, err.outcomeUnknown, err.attempts]).toEqual(["CANCELED", true, 1]);
+  const later = await failure(db.counter("stock", "1").add());
+  expect([later.reason, later.outcomeUnknown, later.attempts]).toEqual(["CANCELED", false, 0]);
+  expect(cluster.of("counter.add")).toHaveLength(1);
+});
