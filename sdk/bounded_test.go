@@ -29,7 +29,7 @@ func TestABoundedContextEndsAsOthersDo(t *testing.T) {
 				} else {
 					time.Sleep(time.Second)
 				}
-				if b.Err() != context.DeadlineExceeded || b.Value(valueKey{}) != 7 || parent.Err() != nil {
+				if !errors.Is(b.Err(), context.DeadlineExceeded) || b.Value(valueKey{}) != 7 || parent.Err() != nil {
 					t.Errorf("after its deadline: %v", b.Err())
 				}
 				late := bound(parent, time.Now().Add(time.Hour))
@@ -42,7 +42,7 @@ func TestABoundedContextEndsAsOthersDo(t *testing.T) {
 				}
 				cancel()
 				synctest.Wait()
-				if late.Err() != context.Canceled {
+				if !errors.Is(late.Err(), context.Canceled) {
 					t.Errorf("after its parent was cancelled: %v", late.Err())
 				}
 			})

@@ -127,7 +127,7 @@ const dotsPart = dvv.MaxTokenPayload / maxDotBytes * 3 / 4
 // parts takes a context apart into as many as tokens hold, in order.
 func (m mapContext) parts() (all []mapContext) {
 	var part mapContext
-	size := 0
+	var size int
 	if dots := len(m.dots.AppendBinary(nil)); dots <= dvv.MaxTokenPayload/2 {
 		part.dots, size = m.dots, dots
 	} else {

@@ -448,9 +448,9 @@ func TestABatchOfLargeRepliesStaysWithinItsBound(t *testing.T) {
 			{Call: &cartwheelv1.PipelinedCall_BlobPut{BlobPut: &cartwheelv1.BlobServicePutRequest{Bucket: "b", Key: "large", Value: value}}},
 		}})))
 	}
-	calls := make([]*pcall, 60)
-	for i := range calls {
-		calls[i] = &pcall{Call: &cartwheelv1.PipelinedCall_BlobGet{BlobGet: &cartwheelv1.BlobServiceGetRequest{Bucket: "b", Key: "large"}}}
+	var calls []*pcall
+	for range 60 {
+		calls = append(calls, &pcall{Call: &cartwheelv1.PipelinedCall_BlobGet{BlobGet: &cartwheelv1.BlobServiceGetRequest{Bucket: "b", Key: "large"}}})
 	}
 	calls = append(calls, adding(1, "k", 1))
 	res := must(c.Batch(t.Context(), connect.NewRequest(&cartwheelv1.PipelineServiceBatchRequest{Calls: calls})))
