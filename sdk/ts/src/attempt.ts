@@ -58,20 +58,38 @@ export const lastPause = 500;
 export class Attempts {
   readonly stats = noStats();
   readonly #throttle = new Throttle();
+  readonly #underWay = new Set<Deadline>();
 
   constructor(readonly endpoints: Endpoints, readonly options: AttemptOptions) {}
 
   /** Asks endpoint after endpoint until one answers for good or the deadline passes. */
   async run<T>(deadline: Deadline, call: Call, send: Send<T>): Promise<T> {
     this.stats.operations++;
+    if (this.endpoints.closed) deadline.cancel(closed());
+    this.#underWay.add(deadline);
+    try {
+      return await this.#ask(deadline, call, send);
+    } finally {
+      this.#underWay.delete(deadline);
+    }
+  }
+
+  /**
+   * Ends the calls that are under way, and refuses those to come: another attempt would
+   * connect anew, and nobody would end that connection.
+   */
+  close(): void {
+    for (const deadline of this.#underWay) deadline.cancel(closed());
+    this.endpoints.close();
+  }
+
+  async #ask<T>(deadline: Deadline, call: Call, send: Send<T>): Promise<T> {
     let from = this.endpoints.first();
     let hopeless: ErrorDetail | undefined;
     for (let pause = firstPause; ; pause = Math.min(2 * pause, lastPause)) {
       let stay = 0;
       for (const endpoint of this.endpoints.round(from)) {
-        if (deadline.ended !== undefined) throw this.giveUp(call, deadline.ended);
-        // Another attempt would connect anew, and nobody would end that connection.
-        if (this.endpoints.closed) throw this.giveUp(call, "canceled");
+        if (deadline.ended !== undefined) throw this.giveUp(call, deadline);
         if (this.options.attempts !== 1 && !this.#throttle.allow(performance.now())) {
           call.told = create(ErrorDetailSchema, { reason: ErrorDetail_Reason.OVERLOADED, operation: call.op });
           this.stats.heldBack++;
@@ -99,7 +117,7 @@ export class Attempts {
           call.told = v.detail;
           throw this.giveUp(call);
         }
-        if (call.attempts === this.options.attempts) throw this.giveUp(call);
+        if (call.attempts === this.options.attempts) throw this.giveUp(call, deadline);
         if (v.overloaded === true) {
           // The others have as much to do: to ask them at once makes it worse.
           from = endpoint.position + 1;
@@ -115,7 +133,7 @@ export class Attempts {
       // together do not come back together.
       const wait = Math.max(pause / 2 + (Math.random() * pause) / 2, stay + (Math.random() * stay) / 4);
       if (stay > 0 && deadline.left < wait) throw this.giveUp(call); // nobody will listen before it is too late
-      if (!(await deadline.sleep(wait))) throw this.giveUp(call, deadline.ended);
+      if (!(await deadline.sleep(wait))) throw this.giveUp(call, deadline);
     }
   }
 
@@ -144,12 +162,16 @@ export class Attempts {
   }
 
   /** The error of a call that is over, counted. */
-  giveUp(call: Call, ended?: "canceled" | "past"): CartwheelError {
+  giveUp(call: Call, deadline?: Deadline): CartwheelError {
     this.stats.failures++;
-    const err = summary(call, ended);
+    const err = summary(call, deadline);
     if (err.outcomeUnknown) this.stats.unknownOutcomes++;
     return err;
   }
+}
+
+function closed(): Error {
+  return new Error("the client was closed");
 }
 
 /** The error of one attempt. */

@@ -2,7 +2,6 @@ import { firstPause, lastPause } from "./attempt.js";
 import { CartwheelError } from "./errors.js";
 import { Address, expires, type CallOptions, type Context } from "./request.js";
 import type { Session } from "./session.js";
-import { bytes } from "./text.js";
 
 /** What a read of a blob shows. */
 export interface BlobValue {
@@ -51,7 +50,7 @@ export class BlobHandle {
    */
   async put(value: Uint8Array | string, context: Context = ""): Promise<Context> {
     const { bucket, key } = this.at;
-    const written = bytes(value);
+    const written = this.at.bytes("blob.put", value);
     const res = await this.at.mutate("blob.put", [], (to, options, limits) =>
       to.blob.put({ bucket, key, value: written, context, options }, limits));
     return res.context;
@@ -72,16 +71,18 @@ export class BlobHandle {
    * resolve is called with no siblings for an absent blob, and may be called several
    * times; its own earlier value is then among the siblings. So it must be a merge:
    * resolving what is resolved already changes nothing. What it throws ends the update
-   * and is thrown on as it is. If the deadline passes after a put was stored, the
+   * and is thrown on as it is; what is neither bytes nor text is refused with
+   * INVALID_OPTION, and not written. If the deadline passes after a put was stored, the
    * reason is SIBLINGS_LEFT.
    */
   async update(resolve: Resolve): Promise<Uint8Array | undefined> {
+    this.at.check("blob.update");
     const deadline = this.at.deadline();
-    const inner = () => new BlobHandle(this.at.with({ signal: deadline.signal, timeoutMs: deadline.left }));
+    const inner = () => new BlobHandle(this.at.with({ timeoutMs: deadline.left }));
     try {
       let shown = await inner().get();
       for (let pause = firstPause; ; pause = Math.min(2 * pause, lastPause)) {
-        const value = bytes(await resolve(shown.siblings));
+        const value = this.at.bytes("blob.update", await resolve(shown.siblings));
         await inner().put(value, shown.context);
         // Others may be at it. Those who resolve in step make siblings of each other
         // for ever, so look again after a while of one's own: by then it may be done,

@@ -1,3 +1,6 @@
+// Of await using, for those whose compiler has it: without it their libraries would have
+// to be told of Symbol.asyncDispose, even where they never use it.
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Transport } from "@connectrpc/connect";
 
 import { Attempts } from "./attempt.js";
@@ -134,9 +137,9 @@ export class Client {
     return { ...this.#attempts.stats };
   }
 
-  /** Ends the connections. Calls under way fail. */
+  /** Ends the connections. Calls under way and calls to come fail, as CANCELED. */
   close(): void {
-    this.#attempts.endpoints.close();
+    this.#attempts.close();
   }
 
   /** `await using db = await Cartwheel.connect(...)` closes it at the end of the block. */

@@ -1,4 +1,3 @@
-import { CartwheelError } from "./errors.js";
 import { Address, expires, type CallOptions } from "./request.js";
 import type { Session } from "./session.js";
 
@@ -54,6 +53,5 @@ export class CounterHandle {
 /** What a counter can be changed by: a whole number of 64 bits. */
 export function int64(op: string, at: Address, value: bigint | number): bigint {
   if (typeof value === "bigint" ? BigInt.asIntN(64, value) === value : Number.isSafeInteger(value)) return BigInt(value);
-  throw new CartwheelError({ op, bucket: at.bucket, key: at.key, reason: "INVALID_OPTION" },
-    new RangeError(`${value} is not a bigint of 64 bits or a safe integer`));
+  throw at.refusal(op, `${value} is not a bigint of 64 bits or a safe integer`);
 }

@@ -5,12 +5,13 @@ const longest = 2 ** 31 - 1;
 
 /**
  * When a call ends whatever became of it: at its deadline, or when its caller's
- * signal is aborted. Release it when the call is over.
+ * signal is aborted or its client is closed. Release it when the call is over.
  */
 export class Deadline {
   /** On the clock of performance.now(). */
   readonly at: number;
   #ended: "canceled" | "past" | undefined;
+  #reason: unknown;
   readonly #controller = new AbortController();
   readonly #timer: ReturnType<typeof setTimeout>;
   readonly #outer: AbortSignal | undefined;
@@ -21,7 +22,13 @@ export class Deadline {
     this.#outer = outer;
     this.#timer = setTimeout(() => this.#end(past()), Math.min(timeoutMs, longest));
     if (outer?.aborted === true) this.#abort();
+    else if (timeoutMs <= 0) this.#end(past());
     else outer?.addEventListener("abort", this.#abort, { once: true });
+  }
+
+  /** Ends the call; why is for its caller to hear. */
+  cancel(reason: unknown): void {
+    this.#end(reason);
   }
 
   /** Aborted when the call has ended. */
@@ -32,6 +39,11 @@ export class Deadline {
   /** How the call ended, if it has. */
   get ended(): "canceled" | "past" | undefined {
     return this.#ended;
+  }
+
+  /** Why it was canceled. */
+  get reason(): unknown {
+    return this.#reason;
   }
 
   /** Milliseconds that are left, 0 at least. */
@@ -64,7 +76,10 @@ export class Deadline {
     this.release();
     if (this.#ended !== undefined) return;
     this.#ended = isDeadline(reason) ? "past" : "canceled";
-    this.#controller.abort(this.#ended === "past" ? past() : reason);
+    this.#reason = reason;
+    // What transports are told says only that: a reason of the caller's own could pass
+    // for the error of a connection, or for a refusal.
+    this.#controller.abort(this.#ended === "past" ? past() : new ConnectError("the call was called off", Code.Canceled));
   }
 }
 

@@ -1,6 +1,7 @@
 import { Code, ConnectError } from "@connectrpc/connect";
 
 import type { Call } from "./attempt.js";
+import type { Deadline } from "./deadline.js";
 import { ErrorDetail_Reason } from "./gen/cartwheel/v1/types_pb.js";
 import { judge } from "./judge.js";
 import { describe, staleness, type Staleness } from "./staleness.js";
@@ -10,7 +11,7 @@ import { describe, staleness, type Staleness } from "./staleness.js";
  * contract, where each is explained), or what the client finds by itself:
  *
  * - `UNREACHABLE`: no endpoint answered
- * - `CANCELED`: the caller's signal was aborted, or the client closed
+ * - `CANCELED`: the caller's signal was aborted, and why is the cause; or the client was closed
  * - `REFUSED`: something on the way refused; see the cause
  * - `SIBLINGS_LEFT`: `BlobHandle.update` stored its value but ended before its
  *   siblings were resolved; nothing is lost, the next update meets them
@@ -106,13 +107,14 @@ function message(f: Failure, cause: unknown): string {
  * Sums up a call that is over. The reason a node gave says more than the deadline
  * that ended the waiting, so it is preferred.
  */
-export function summary(call: Call, ended: "canceled" | "past" | undefined): CartwheelError {
+export function summary(call: Call, deadline: Deadline | undefined): CartwheelError {
+  const canceled = deadline?.ended === "canceled";
   const detail = call.told;
   const failure = {
     op: call.op,
     bucket: call.bucket,
     key: call.key,
-    reason: reasonOf(call, ended),
+    reason: canceled ? "CANCELED" as const : reasonOf(call),
     outcomeUnknown: call.unknown && call.operationId !== undefined,
     operationId: call.operationId,
     needed: detail?.needed ?? 0,
@@ -123,11 +125,10 @@ export function summary(call: Call, ended: "canceled" | "past" | undefined): Car
     attempts: call.attempts,
     endpoint: call.endpoint?.url,
   };
-  return new CartwheelError(failure, call.last);
+  return new CartwheelError(failure, canceled ? deadline.reason : call.last);
 }
 
-function reasonOf(call: Call, ended: "canceled" | "past" | undefined): Reason {
-  if (ended === "canceled") return "CANCELED";
+function reasonOf(call: Call): Reason {
   if (call.told !== undefined) {
     // One that is newer than this client has no name here.
     const name = ErrorDetail_Reason[call.told.reason] as Reason | "UNSPECIFIED" | undefined;

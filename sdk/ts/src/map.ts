@@ -1,12 +1,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
+import { flawOfChange, type OneOf } from "./check.js";
 import { int64 } from "./counter.js";
 import { CartwheelError } from "./errors.js";
 import { FieldKind as WireKind, type MapChangeSchema, type MapField as WireField } from "./gen/cartwheel/v1/map_pb.js";
-import { Address, expires, expiry, type CallOptions, type Context } from "./request.js";
+import { Address, expires, type CallOptions, type Context } from "./request.js";
 import type { Session } from "./session.js";
 import { member, memberOf, wireMember, type Member } from "./set.js";
-import { bytes } from "./text.js";
 
 /** What a field of a map is. A field is named by its kind and its name. */
 export type FieldKind = "counter" | "register" | "set" | "flag";
@@ -18,7 +18,7 @@ export interface FieldName {
 }
 
 /**
- * One step of {@link MapHandle.update}, of one field:
+ * One step of {@link MapHandle.update}, of one field; it is one of these:
  *
  *     { field: "apples", increment: 2n }        a counter
  *     { field: "note", assign: "a gift" }       a register; text is written as UTF-8
@@ -27,14 +27,14 @@ export interface FieldName {
  *     { field: "express", flag: true }          a flag; false removes it
  *     { field: "pears", remove: "counter" }     the field of this kind
  */
-export type MapChange = { field: string; expiresAt?: Date | undefined } & (
-  | { increment: bigint | number }
-  | { assign: Uint8Array | string }
-  | { add: string | Member }
-  | { removeMember: string }
-  | { flag: boolean }
-  | { remove: FieldKind }
-);
+export type MapChange = { field: string; expiresAt?: Date | undefined } & OneOf<{
+  increment: bigint | number;
+  assign: Uint8Array | string;
+  add: string | Member;
+  removeMember: string;
+  flag: boolean;
+  remove: FieldKind;
+}>;
 
 /** One field that is there. */
 export type MapField = { field: string; expiresAt?: Date | undefined } & (
@@ -131,7 +131,11 @@ export class MapHandle {
   /** Is {@link update} where removals take away what the context showed. */
   async updateWith(context: Context, ...changes: MapChange[]): Promise<Context> {
     const { bucket, key } = this.at;
-    const steps = changes.map((c) => ({ field: c.field, expiresAtMs: expiry(c.expiresAt), change: this.#step(c) }));
+    for (const [i, c] of changes.entries()) {
+      const flaw = flawOfChange(c, changeKinds, ["field", "expiresAt"]);
+      if (flaw !== undefined) throw this.at.refusal("map.update", `change ${i + 1} ${flaw}`);
+    }
+    const steps = changes.map((c) => ({ field: c.field, expiresAtMs: this.at.expiry("map.update", c.expiresAt), change: this.#step(c) }));
     const res = await this.at.mutate("map.update", changes.flatMap(namesOf), (to, options, limits) =>
       to.map.update({ bucket, key, changes: steps, context, options }, limits));
     return res.context;
@@ -226,14 +230,22 @@ export class MapHandle {
   }
 
   #step(c: MapChange): MessageInitShape<typeof MapChangeSchema>["change"] {
-    if ("increment" in c) return { case: "increment", value: int64("map.update", this.at, c.increment) };
-    if ("assign" in c) return { case: "assign", value: bytes(c.assign) };
-    if ("add" in c) return { case: "add", value: wireMember(memberOf(c.add)) };
-    if ("removeMember" in c) return { case: "removeMember", value: c.removeMember };
-    if ("flag" in c) return { case: "flag", value: c.flag };
+    if (c.increment !== undefined) return { case: "increment", value: int64("map.update", this.at, c.increment) };
+    if (c.assign !== undefined) return { case: "assign", value: this.at.bytes("map.update", c.assign) };
+    if (c.add !== undefined) return { case: "add", value: wireMember("map.update", this.at, memberOf(c.add)) };
+    if (c.removeMember !== undefined) return { case: "removeMember", value: c.removeMember };
+    if (c.flag !== undefined) {
+      const flag: unknown = c.flag;
+      if (typeof flag !== "boolean") throw this.at.refusal("map.update", `flag is ${String(flag)}, and not a boolean`);
+      return { case: "flag", value: flag };
+    }
+    if (!Object.hasOwn(kinds, c.remove)) throw this.at.refusal("map.update", `remove is "${String(c.remove)}", and not a kind of field`);
     return { case: "remove", value: kinds[c.remove] };
   }
 }
+
+/** What a change can be. */
+const changeKinds = ["increment", "assign", "add", "removeMember", "flag", "remove"];
 
 /** The most rows of a page. */
 const most = 4_096;
@@ -253,8 +265,8 @@ const kinds: Record<FieldKind, WireKind> = {
 };
 
 function namesOf(c: MapChange): string[] {
-  if ("add" in c) return [c.field, memberOf(c.add).member];
-  return "removeMember" in c ? [c.field, c.removeMember] : [c.field];
+  if (c.add !== undefined) return [c.field, memberOf(c.add).member];
+  return c.removeMember !== undefined ? [c.field, c.removeMember] : [c.field];
 }
 
 /** A field of the wire; none for a kind that is newer than this client. */

@@ -1,5 +1,5 @@
-import { create, type DescMessage, type DescMethodUnary, type Message } from "@bufbuild/protobuf";
-import { Code, ConnectError, type Transport, type UnaryResponse } from "@connectrpc/connect";
+import { create, type DescMessage, type DescMethodUnary, type Message, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError, type ContextValues, type Transport, type UnaryResponse } from "@connectrpc/connect";
 
 import { Batches } from "./batch.js";
 import type { Connection } from "./endpoint.js";
@@ -58,14 +58,19 @@ export class Pipelined implements Transport {
   }
 
   async unary<I extends DescMessage, O extends DescMessage>(
-    ...args: Parameters<typeof this.plain.unary<I, O>>
+    method: DescMethodUnary<I, O>,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+    header: Parameters<Transport["unary"]>[3],
+    input: MessageInitShape<I>,
+    contextValues?: ContextValues,
   ): Promise<UnaryResponse<I, O>> {
-    const [method, signal, timeoutMs, header, input] = args;
+    const alone = () => this.plain.unary(method, signal, timeoutMs, header, input, contextValues);
     const name = cases.get(method.input.typeName);
-    if (name === undefined || header !== undefined || this.#alone) return await this.plain.unary(...args);
+    if (name === undefined || header !== undefined || this.#alone) return await alone();
     const request = create(method.input, input);
     const size = sizeOf(request);
-    if (size > large) return await this.plain.unary(...args);
+    if (size > large) return await alone();
     try {
       return await new Promise((resolve, reject) => {
         const call = { case: name, value: request } as PipelinedCall["call"];
@@ -77,7 +82,7 @@ export class Pipelined implements Transport {
       // A node that is older than pipelines: nothing was done.
       if (!(err instanceof ConnectError) || err.code !== Code.Unimplemented) throw err;
       this.#alone = true;
-      return await this.plain.unary(...args);
+      return await alone();
     }
   }
 }

@@ -1,6 +1,5 @@
 import { Address, expires, type CallOptions, type Context } from "./request.js";
 import type { Session } from "./session.js";
-import { bytes } from "./text.js";
 
 /** What a read of a register shows. */
 export interface RegisterValue {
@@ -39,7 +38,7 @@ export class RegisterHandle {
   /** Writes the value; text is written as UTF-8. The context covers it. */
   async set(value: Uint8Array | string): Promise<Context> {
     const { bucket, key } = this.at;
-    const written = bytes(value);
+    const written = this.at.bytes("register.set", value);
     const res = await this.at.mutate("register.set", [], (to, options, limits) =>
       to.register.set({ bucket, key, value: written, options }, limits));
     return res.context;

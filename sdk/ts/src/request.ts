@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
 import { newCall, type Attempts, type Call, type Limits } from "./attempt.js";
+import { flawOfOptions, isBytes, isTime } from "./check.js";
 import { Deadline } from "./deadline.js";
 import type { Endpoint } from "./endpoint.js";
 import { CartwheelError, isReason } from "./errors.js";
@@ -8,6 +9,7 @@ import type { ReadOptionsSchema, ReplyInfo, WriteOptionsSchema } from "./gen/car
 import type { Operations } from "./operation.js";
 import { Session, type Turn } from "./session.js";
 import { staleness, type Staleness } from "./staleness.js";
+import { bytes } from "./text.js";
 
 /**
  * An opaque token for exactly what a reply showed of one value. Handing it back with
@@ -39,7 +41,11 @@ export interface Info {
   endpoint: string;
 }
 
-/** Options of the operations of a handle: `db.set("carts", "42").with({ w: 3 }).add("milk")`. */
+/**
+ * Options of the operations of a handle: `db.set("carts", "42").with({ w: 3 }).add("milk")`.
+ * One that does not exist or cannot be meant makes every call of the handle fail with
+ * INVALID_OPTION before anything is sent.
+ */
 export interface CallOptions {
   /** Mutations wait for so many durable copies, instead of the cluster's default. */
   w?: number;
@@ -51,9 +57,9 @@ export interface CallOptions {
   maxStalenessMs?: number;
   /** Take part in the session of another handle on the same value; null is none. */
   session?: Session | null;
-  /** Ends the call. */
+  /** Ends the call. Why it was aborted is the cause of the error. */
   signal?: AbortSignal;
-  /** Of the call with all its attempts, instead of that of the client. */
+  /** Of the call with all its attempts, instead of that of the client; 0 is past already. */
   timeoutMs?: number;
   /**
    * Run a mutation under this id, such as that of an error whose outcome is unknown:
@@ -86,12 +92,17 @@ type Reply = { info?: ReplyInfo; saturated?: boolean };
 
 /** A value's address with options: the part all handles share. */
 export class Address {
+  /** What is wrong with the options. */
+  readonly #flaw: string | undefined;
+
   private constructor(
     readonly shared: Shared,
     readonly bucket: string,
     readonly key: string,
     readonly options: CallOptions,
-  ) {}
+  ) {
+    this.#flaw = flawOfOptions(options);
+  }
 
   /** An address with a session of its own. */
   static of(shared: Shared, bucket: string, key: string): Address {
@@ -112,6 +123,7 @@ export class Address {
     names: readonly string[],
     send: (to: Endpoint, options: Read, limits: Limits) => Promise<T>,
   ): Promise<T> {
+    this.check(op);
     const call = newCall(op, this.bucket, this.key);
     this.#checkNames(call, names);
     const { r, fast, maxStalenessMs } = this.options;
@@ -131,13 +143,14 @@ export class Address {
     names: readonly string[],
     send: (to: Endpoint, options: Write, limits: Limits) => Promise<T>,
   ): Promise<T> {
+    this.check(op);
     const { w, operationId, expiresAt, expiresInMs } = this.options;
     const { operations } = this.shared;
     for (let reissued = false; ; reissued = true) {
       const call = newCall(op, this.bucket, this.key);
       this.#checkNames(call, names);
       call.operationId = operationId ?? (await operations.issue());
-      const expiresAtMs = expiry(expiresInMs === undefined ? expiresAt : new Date(operations.clock.now().now + expiresInMs));
+      const expiresAtMs = this.expiry(op, expiresInMs === undefined ? expiresAt : new Date(operations.clock.now().now + expiresInMs));
       try {
         return await this.#inTurn(call, (session) => {
           const options: Write = {
@@ -153,6 +166,29 @@ export class Address {
         if (reissued || !mine || !isReason(err, "OPERATION_EXPIRED") || !(await this.#askTime())) throw err;
       }
     }
+  }
+
+  /** Refuses options that cannot be meant. */
+  check(op: string): void {
+    if (this.#flaw !== undefined) throw this.refusal(op, this.#flaw);
+  }
+
+  /** The error of a call that is not sent, because its caller cannot mean it. */
+  refusal(op: string, why: string): CartwheelError {
+    return new CartwheelError({ op, bucket: this.bucket, key: this.key, reason: "INVALID_OPTION" }, new RangeError(why));
+  }
+
+  /** What is to be written; anything else would be written as nothing, over what is there. */
+  bytes(op: string, value: Uint8Array | string): Uint8Array {
+    if (typeof value !== "string" && !isBytes(value)) throw this.refusal(op, `what is to be written is ${kindOf(value)}, and neither a Uint8Array nor a string`);
+    return bytes(value);
+  }
+
+  /** A time on the wire: 0 means never, so the epoch and all before it become its first moment. */
+  expiry(op: string, at: Date | undefined): bigint {
+    if (at === undefined) return 0n;
+    if (!isTime(at)) throw this.refusal(op, `expiresAt is ${String(at)}, and not a valid Date`);
+    return BigInt(Math.max(1, Math.floor(at.getTime())));
   }
 
   /** A deadline as for a call of this handle; the caller releases it. */
@@ -173,7 +209,7 @@ export class Address {
       turn = await this.session?.begin(deadline);
       if (turn === undefined && this.session !== undefined) {
         attempts.stats.operations++;
-        throw attempts.giveUp(call, deadline.ended);
+        throw attempts.giveUp(call, deadline);
       }
       const res = await attempts.run(deadline, call, begin(turn && { tokens: turn.tokens }));
       token = res.info?.session ?? "";
@@ -229,9 +265,9 @@ function wellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
 }
 
-/** A time on the wire: 0 means never, so the epoch and all before it become its first moment. */
-export function expiry(at: Date | undefined): bigint {
-  return at === undefined ? 0n : BigInt(Math.max(1, Math.floor(at.getTime())));
+/** The type of a value that has no business being where it is, for a message. */
+function kindOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
 }
 
 /** A time of the wire. */

@@ -1,7 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
+import { flawOfChange, type OneOf } from "./check.js";
 import type { Member as Wire, MemberSchema } from "./gen/cartwheel/v1/set_pb.js";
-import { Address, expires, expiry, type CallOptions, type Context } from "./request.js";
+import { Address, expires, type CallOptions, type Context } from "./request.js";
 import type { Session } from "./session.js";
 
 /** One member of a set and what travels with it. */
@@ -14,8 +15,8 @@ export interface Member {
   expiresAt?: Date | undefined;
 }
 
-/** One step of {@link SetHandle.update}. */
-export type SetChange = { add: string | Member } | { remove: string };
+/** One step of {@link SetHandle.update}: an add or a remove, not both. */
+export type SetChange = OneOf<{ add: string | Member; remove: string }>;
 
 /** Narrows a listing of members. */
 export interface ListOptions {
@@ -65,7 +66,7 @@ export class SetHandle {
   /** Puts members in with their notes and expiries; those already present get new ones. */
   async addMembers(...members: Member[]): Promise<Context> {
     const { bucket, key } = this.at;
-    const list = members.map(wireMember);
+    const list = members.map((m) => wireMember("set.add", this.at, m));
     const res = await this.at.mutate("set.add", members.map((m) => m.member), (to, options, limits) =>
       to.set.add({ bucket, key, members: list, options }, limits));
     return res.context;
@@ -91,11 +92,15 @@ export class SetHandle {
   /** Is {@link update} where removes take out what the context showed. */
   async updateWith(context: Context, ...changes: SetChange[]): Promise<Context> {
     const { bucket, key } = this.at;
-    const names = changes.map((c) => ("remove" in c ? c.remove : memberOf(c.add).member));
+    for (const [i, c] of changes.entries()) {
+      const flaw = flawOfChange(c, ["add", "remove"], []);
+      if (flaw !== undefined) throw this.at.refusal("set.update", `change ${i + 1} ${flaw}`);
+    }
+    const names = changes.map((c) => (c.remove !== undefined ? c.remove : memberOf(c.add).member));
     const steps = changes.map((c) => ({
-      change: "remove" in c
+      change: c.remove !== undefined
         ? { case: "remove" as const, value: c.remove }
-        : { case: "add" as const, value: wireMember(memberOf(c.add)) },
+        : { case: "add" as const, value: wireMember("set.update", this.at, memberOf(c.add)) },
     }));
     const res = await this.at.mutate("set.update", names, (to, options, limits) =>
       to.set.update({ bucket, key, changes: steps, context, options }, limits));
@@ -176,8 +181,8 @@ export function memberOf(given: string | Member): Member {
   return typeof given === "string" ? { member: given } : given;
 }
 
-export function wireMember(m: Member): MessageInitShape<typeof MemberSchema> {
-  return { member: m.member, note: m.note ?? new Uint8Array(), expiresAtMs: expiry(m.expiresAt) };
+export function wireMember(op: string, at: Address, m: Member): MessageInitShape<typeof MemberSchema> {
+  return { member: m.member, note: m.note ?? new Uint8Array(), expiresAtMs: at.expiry(op, m.expiresAt) };
 }
 
 export function member(m: Wire): Member {
