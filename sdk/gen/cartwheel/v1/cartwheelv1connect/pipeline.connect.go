@@ -41,11 +41,12 @@ const (
 
 // PipelineServiceClient is a client for the cartwheel.v1.PipelineService service.
 type PipelineServiceClient interface {
-	// Batch answers when all of its calls are done, in their order.
+	// Batch answers when all of its calls are done, in their order. Reads whose
+	// replies would take it beyond 32 MiB are OVERLOADED, with nothing done.
 	Batch(context.Context, *connect.Request[v1.PipelineServiceBatchRequest]) (*connect.Response[v1.PipelineServiceBatchResponse], error)
 	// Stream answers each call when it is done, in any order, several to a message.
-	// A node reads on while it has room for more calls of this stream, 1,024 at a
-	// time: who does not read replies is not read from. Its first message has no
+	// A node reads on while it has room for more calls of this stream, 1,024 of 64
+	// MiB at a time: who does not read replies is not read from. Its first message has no
 	// replies and comes at once: it says that the stream is open, so that a client
 	// learns where something on the way keeps streams from working. A node that
 	// stops answers what is under way, refuses what comes as NOT_READY, and ends
@@ -97,11 +98,12 @@ func (c *pipelineServiceClient) Stream(ctx context.Context) *connect.BidiStreamF
 
 // PipelineServiceHandler is an implementation of the cartwheel.v1.PipelineService service.
 type PipelineServiceHandler interface {
-	// Batch answers when all of its calls are done, in their order.
+	// Batch answers when all of its calls are done, in their order. Reads whose
+	// replies would take it beyond 32 MiB are OVERLOADED, with nothing done.
 	Batch(context.Context, *connect.Request[v1.PipelineServiceBatchRequest]) (*connect.Response[v1.PipelineServiceBatchResponse], error)
 	// Stream answers each call when it is done, in any order, several to a message.
-	// A node reads on while it has room for more calls of this stream, 1,024 at a
-	// time: who does not read replies is not read from. Its first message has no
+	// A node reads on while it has room for more calls of this stream, 1,024 of 64
+	// MiB at a time: who does not read replies is not read from. Its first message has no
 	// replies and comes at once: it says that the stream is open, so that a client
 	// learns where something on the way keeps streams from working. A node that
 	// stops answers what is under way, refuses what comes as NOT_READY, and ends
