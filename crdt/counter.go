@@ -71,12 +71,12 @@ func DecodeReset(p Payload) (Reset, error) {
 	return z, err
 }
 
-func decodeReset(p Payload) (z Reset, own own, err error) {
+func decodeReset(p Payload) (z Reset, owns []own, err error) {
 	r := p.body(KindReset)
 	n := r.Array()
 	if n > r.Left()/6 { // bytes a component takes at least
 		r.Fail("reset of %d actors in %d bytes", n, r.Left())
-		return nil, own, r.Close()
+		return nil, nil, r.Close()
 	}
 	z = make(Reset, 0, n)
 	for i := range n {
@@ -89,10 +89,10 @@ func decodeReset(p Payload) (z Reset, own own, err error) {
 			break
 		}
 	}
-	if r.Err() == nil && r.Left() > 0 {
-		own = readOwn(&r, z)
+	for r.Err() == nil && r.Left() > 0 {
+		owns = append(owns, readOwn(&r, z, owns))
 	}
-	return z, own, r.Close()
+	return z, owns, r.Close()
 }
 
 func (z Reset) String() string {
@@ -129,11 +129,11 @@ type Tally struct {
 	newest map[dvv.Actor]Component // newest live entry of each actor
 	floor  map[dvv.Actor]Component // highest component over all live resets
 	voids  []Void
-	own    []Operation // that put resets beside their own increments
+	own    []Operation // that put resets beside their own increments, sorted
 	live   []Live
 
 	lapsed []Component             // newest entries whose time is over, by actor; they are in floor
-	resets map[dvv.Actor]Component // if any are: what floor was before, of resets that stand alone
+	resets map[dvv.Actor]Component // if any are: what floor was before
 }
 
 // Tally decodes the row of a counter, whatever has expired in it.
@@ -165,12 +165,14 @@ func (t *Tally) add(l Live) error {
 		}
 		raise(t.newest, Component{l.Dot.Actor, l.Dot.Seq, e})
 	case KindReset:
-		z, own, err := decodeReset(l.Payload)
+		z, owns, err := decodeReset(l.Payload)
 		if err != nil {
 			return err
 		}
-		if own.before != nil {
-			t.own = append(t.own, own.op)
+		for _, o := range owns {
+			if at, met := slices.BinarySearchFunc(t.own, o.op, Operation.Compare); !met {
+				t.own = slices.Insert(t.own, at, o.op)
+			}
 		}
 		for _, c := range z {
 			raise(t.floor, c)
@@ -323,12 +325,14 @@ func (t *Tally) Reset() (Reset, []dvv.Dot) {
 	for _, c := range t.floor {
 		raise(top, c)
 	}
-	return t.covering(top)
+	return t.covering(top, nil)
 }
 
-// covering returns the reset of what top has, and the dots of all that it makes
-// idle.
-func (t *Tally) covering(top map[dvv.Actor]Component) (Reset, []dvv.Dot) {
+// covering returns the reset of what top has, which is all that earlier ones have and
+// perhaps more, and the dots of all that it makes idle. Voids of some operations stay:
+// to these the reset says of some copies only that others took them back, and the
+// voids tell which belong together.
+func (t *Tally) covering(top map[dvv.Actor]Component, but []Operation) (Reset, []dvv.Dot) {
 	z := make(Reset, 0, len(top))
 	for _, c := range top {
 		c.Expires = 0
@@ -340,14 +344,11 @@ func (t *Tally) covering(top map[dvv.Actor]Component) (Reset, []dvv.Dot) {
 	for _, l := range t.live {
 		idle := true
 		switch l.Payload.Kind() {
-		case KindReset: // z carries on an earlier one that stands alone
-			z, own, err := decodeReset(l.Payload)
-			idle = err == nil && (own.before == nil || !slices.ContainsFunc(z, func(c Component) bool { return c.Seq > top[c.Actor].Seq }))
 		case KindEntry:
 			idle = under(l.Dot)
 		case KindVoid:
 			v, err := DecodeVoid(l.Payload)
-			idle = err == nil && under(v.Voided) && under(v.Winner)
+			idle = err == nil && under(v.Voided) && under(v.Winner) && !slices.Contains(but, v.Op)
 		}
 		if idle {
 			kills = appendDotOnce(kills, l.Dot)

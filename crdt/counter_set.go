@@ -18,47 +18,71 @@ import (
 // its copies: it happened before that reset. That must not go for its own. So such a
 // reset names its operation, and how far the resets of others had come that it
 // carries on.
+//
+// What expires beside it is taken back by a reset that carries this one on, and so
+// names the operation too, for only the life that ended is over: that nobody else took
+// back the copies before it must stay known while another copy counts.
 
-// own tells of a reset that an operation put beside its increment.
+// own tells of a reset that an operation put beside its increment, or of one that
+// carries such a reset on.
 type own struct {
 	op     Operation
-	before []uint64 // of each component the seq up to which other resets reached; nil for a reset that stands alone
+	before []uint64 // of each component the seq up to which resets of others reached
 }
 
 // ResetBeside is [Tally.Reset] for an operation that also adds to the counter.
 func (t *Tally) ResetBeside(op Operation) (Payload, []dvv.Dot) {
 	z, kills := t.Reset()
+	if op.IsZero() {
+		return z.Payload(), kills
+	}
+	return t.beside(z, op), kills
+}
+
+// beside encodes a reset of which some operations have to know what others took back.
+func (t *Tally) beside(z Reset, ops ...Operation) Payload {
 	p := z.Payload()
-	if op.IsZero() || len(z) == 0 {
-		return p, kills
+	if len(z) == 0 {
+		return p
 	}
-	p = AppendOperation(p, op)
-	foreign := t.foreign(op)
-	for _, c := range z {
-		p = pack.AppendUint(p, foreign[c.Actor].Seq)
+	for _, op := range ops {
+		p = AppendOperation(p, op)
+		foreign := t.foreign(op)
+		for _, c := range z {
+			p = pack.AppendUint(p, foreign[c.Actor].Seq)
+		}
 	}
-	return p, kills
+	return p
 }
 
 // Foreign returns how far a reset reaches that is not an operation's own: all of it,
-// or, where the operation put it beside its increment, the seqs of what it carries
-// on.
+// or, where the reset names the operation, the seqs of what it carries on.
 func Foreign(p Payload, op Operation) ([]dvv.Dot, error) {
-	z, own, err := decodeReset(p)
+	z, owns, err := decodeReset(p)
 	dots := make([]dvv.Dot, len(z))
 	for i, c := range z {
-		dots[i] = dvv.Dot{Actor: c.Actor, Seq: c.Seq}
-		if own.before != nil && own.op == op {
-			dots[i].Seq = own.before[i]
-		}
+		dots[i] = dvv.Dot{Actor: c.Actor, Seq: foreignSeq(c, i, owns, op)}
 	}
 	return dots, err
 }
 
-func readOwn(r *pack.Reader, z Reset) own {
+func foreignSeq(c Component, at int, owns []own, op Operation) uint64 {
+	for _, o := range owns {
+		if o.op == op {
+			return o.before[at]
+		}
+	}
+	return c.Seq
+}
+
+// readOwn reads one more operation that a reset names, in order.
+func readOwn(r *pack.Reader, z Reset, sofar []own) own {
 	o := own{op: ReadOperation(r), before: make([]uint64, len(z))}
 	if r.Err() == nil && (o.op.IsZero() || len(z) == 0) {
 		r.Fail("a reset of %d actors by no operation", len(z))
+	}
+	if n := len(sofar); n > 0 && sofar[n-1].op.Compare(o.op) >= 0 {
+		r.Fail("operations of a reset out of order")
 	}
 	for i, c := range z {
 		o.before[i] = r.UintMax(c.Seq)
@@ -66,45 +90,25 @@ func readOwn(r *pack.Reader, z Reset) own {
 	return o
 }
 
-// foreign is how far resets reach that an operation did not put itself.
+// foreign is how far resets reach that an operation did not put itself. What expires
+// is no reset of others to an operation that set the counter to a value.
 func (t *Tally) foreign(op Operation) map[dvv.Actor]Component {
 	if !slices.Contains(t.own, op) {
 		return t.floor
 	}
 	floor := make(map[dvv.Actor]Component, len(t.floor))
-	t.eachReset(func(z Reset, own own) {
+	for _, l := range t.live {
+		if l.Payload.Kind() != KindReset {
+			continue
+		}
+		z, owns, err := decodeReset(l.Payload)
+		if err != nil {
+			continue
+		}
 		for i, c := range z {
-			if own.before != nil && own.op == op {
-				c.Seq = own.before[i]
-			}
+			c.Seq = foreignSeq(c, i, owns, op)
 			raise(floor, c)
 		}
-	})
-	for _, c := range t.lapsed {
-		raise(floor, c)
 	}
 	return floor
-}
-
-// alone is how far those resets reach that stand alone.
-func (t *Tally) alone() map[dvv.Actor]Component {
-	floor := make(map[dvv.Actor]Component, len(t.floor))
-	t.eachReset(func(z Reset, own own) {
-		for _, c := range z {
-			if own.before == nil {
-				raise(floor, c)
-			}
-		}
-	})
-	return floor
-}
-
-func (t *Tally) eachReset(fn func(Reset, own)) {
-	for _, l := range t.live {
-		if l.Payload.Kind() == KindReset {
-			if z, own, err := decodeReset(l.Payload); err == nil {
-				fn(z, own)
-			}
-		}
-	}
 }

@@ -157,7 +157,7 @@ func (r Row) Lapse(t Type, wallMillis int64) (kills []dvv.Dot, put Payload, err 
 		if len(kills) == 0 {
 			return nil, nil, nil
 		}
-		return kills, z.Payload(), nil
+		return kills, z, nil
 	}
 	return nil, nil, nil
 }

@@ -26,9 +26,7 @@ func (t *Tally) lapse(wallMillis int64) {
 		return
 	}
 	slices.SortFunc(t.lapsed, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
-	if t.resets = maps.Clone(t.floor); len(t.own) > 0 {
-		t.resets = t.alone()
-	}
+	t.resets = maps.Clone(t.floor)
 	for _, e := range t.lapsed {
 		raise(t.floor, e)
 	}
@@ -63,7 +61,7 @@ func (t *Tally) Expires() (at int64) {
 //
 // What the totals have since the last reset expires together, at the latest time
 // that was asked for.
-func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, kills []dvv.Dot, z Reset, value int64, err error) {
+func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, kills []dvv.Dot, z Payload, value int64, err error) {
 	before := t.Exact()
 	after := before.Add(TotalOf(delta))
 	value, over := after.Int64()
@@ -85,9 +83,7 @@ func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, 
 	}
 	for _, c := range t.lapsed {
 		if c.Actor == actor {
-			top := maps.Clone(t.resets)
-			raise(top, c)
-			z, kills = t.covering(top)
+			z, kills = t.over(c)
 			return e, kills, z, value, nil
 		}
 	}
@@ -101,13 +97,20 @@ func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, 
 
 // Lapse returns the reset of the entries whose time is over, and the dots that it
 // replaces; nothing when there are none.
-func (t *Tally) Lapse() (Reset, []dvv.Dot) {
+func (t *Tally) Lapse() (Payload, []dvv.Dot) {
 	if len(t.lapsed) == 0 {
 		return nil, nil
 	}
+	return t.over(t.lapsed...)
+}
+
+// over returns the reset of some entries whose time is over, which carries on the
+// earlier ones, and the dots that it replaces.
+func (t *Tally) over(entries ...Component) (Payload, []dvv.Dot) {
 	top := maps.Clone(t.resets)
-	for _, c := range t.lapsed {
+	for _, c := range entries {
 		raise(top, c)
 	}
-	return t.covering(top)
+	z, kills := t.covering(top, t.own)
+	return t.beside(z, t.own...), kills
 }

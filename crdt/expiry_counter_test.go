@@ -119,7 +119,7 @@ func (w *expiryWorld) increment(n int) {
 	events := []crdt.Event{{Row: hits, Kills: sortedDots(kills), Payload: e.Payload(), Delta: delta}}
 	if len(z) > 0 {
 		w.over["an increment after what expired"]++
-		events = append(events, crdt.Event{Row: hits, Payload: z.Payload()})
+		events = append(events, crdt.Event{Row: hits, Payload: z})
 	}
 	a.dot = w.commit(n, events...)
 	w.added = append(w.added, a)
@@ -156,18 +156,18 @@ func (w *expiryWorld) reach(n int, takes func(of dvv.Actor, counts bool) bool) m
 
 // remove takes back what expired, or everything.
 func (w *expiryWorld) remove(n int, all bool) bool {
-	z, kills := w.tally(n).Lapse()
+	put, kills := w.tally(n).Lapse()
 	path := "a removal"
 	if all {
-		z, kills = w.tally(n).Reset()
-		path = "a reset"
+		z, seen := w.tally(n).Reset()
+		put, kills, path = z.Payload(), seen, "a reset"
 	}
 	if len(kills) == 0 {
 		return false
 	}
 	w.over[path]++
 	t := taken{saw: w.reach(n, func(_ dvv.Actor, counts bool) bool { return all || !counts })}
-	t.dot = w.commit(n, crdt.Event{Row: hits, Kills: kills, Payload: z.Payload()})
+	t.dot = w.commit(n, crdt.Event{Row: hits, Kills: kills, Payload: put})
 	w.taken = append(w.taken, t)
 	return true
 }

@@ -231,7 +231,7 @@ func (e *edit) increments(counters []tallied) (resets []crdt.Event, err error) {
 		}
 		e.g.Events = append(e.g.Events, crdt.Event{Row: a, Kills: sortedDots(kills), Payload: entry.Payload(), Delta: c.delta})
 		if len(lapsed) > 0 {
-			resets = append(resets, crdt.Event{Row: a, Payload: lapsed.Payload()})
+			resets = append(resets, crdt.Event{Row: a, Payload: lapsed})
 		}
 	}
 	return resets, nil

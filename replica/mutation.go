@@ -318,7 +318,7 @@ func (p *Partition) mintIncrement(v View, m *Mutation, g *crdt.Group, wallMillis
 	}
 	g.Events = []crdt.Event{{Row: m.Key.Row(), Kills: sortedDots(kills), Payload: entry.Payload(), Delta: m.Delta}}
 	if len(lapsed) > 0 {
-		g.Events = append(g.Events, crdt.Event{Row: m.Key.Row(), Payload: lapsed.Payload()})
+		g.Events = append(g.Events, crdt.Event{Row: m.Key.Row(), Payload: lapsed})
 	}
 	return nil
 }

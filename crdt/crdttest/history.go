@@ -15,6 +15,14 @@ import (
 type History struct {
 	Groups []crdt.Group
 	Saw    map[dvv.Dot]dvv.Clock // of a reset of a map's counter: the clock that it was read under
+	Beside map[dvv.Dot]bool      // those that an update put beside its increment, after a read
+	Lapsed map[dvv.Dot]Lapse     // of those that take back what expired: what that was
+}
+
+// Lapse is what a removal of what expired takes back.
+type Lapse struct {
+	Wall  int64     // what was over by then
+	Actor dvv.Actor // of whom; 0 for all
 }
 
 func (h History) String() string {
@@ -55,13 +63,15 @@ type world struct {
 	asked  []asked
 	wall   int64
 
-	saw   map[dvv.Dot]dvv.Clock // see [History]
-	added map[crdt.Address]int  // increments asked for, of each counter of a map
-	rules rules
+	saw    map[dvv.Dot]dvv.Clock // see [History]
+	beside map[dvv.Dot]bool      // see [History]
+	lapsed map[dvv.Dot]Lapse     // see [History]
+	added  map[crdt.Address]int  // increments asked for, of each counter of a map
+	rules  rules
 }
 
 func newWorld(t *rapid.T, types []crdt.Type) *world {
-	w := &world{T: t, types: types, actors: 3, saw: map[dvv.Dot]dvv.Clock{}, added: map[crdt.Address]int{}}
+	w := &world{T: t, types: types, actors: 3, saw: map[dvv.Dot]dvv.Clock{}, beside: map[dvv.Dot]bool{}, lapsed: map[dvv.Dot]Lapse{}, added: map[crdt.Address]int{}}
 	for i := range w.nodes {
 		w.nodes[i] = w.open(dvv.Actor(i + 1))
 	}
@@ -78,7 +88,9 @@ func (w *world) live() {
 	}
 }
 
-func (w *world) history() History { return History{Groups: w.groups, Saw: w.saw} }
+func (w *world) history() History {
+	return History{Groups: w.groups, Saw: w.saw, Beside: w.beside, Lapsed: w.lapsed}
+}
 
 // node is one coordinator: an actor and what it knows.
 type node struct {
@@ -280,7 +292,7 @@ func (w *world) write(n *node, k crdt.Key, a asked) {
 		}
 		e.Payload, e.Kills, e.Delta = entry.Payload(), kills, a.delta
 		if len(z) > 0 {
-			w.commit(n, a.op, e, crdt.Event{Row: row, Payload: z.Payload()})
+			w.commit(n, a.op, e, crdt.Event{Row: row, Payload: z})
 			return
 		}
 	case crdt.Register:
@@ -371,7 +383,11 @@ func (w *world) lapse(n *node) {
 		}
 	}
 	if len(events) > 0 {
-		w.commit(n, crdt.Operation{}, events...)
+		clock, wall := n.Clock.Clone(), w.wall
+		g := w.commit(n, crdt.Operation{}, events...)
+		for i := range g.Events {
+			w.saw[g.Dot(i)], w.lapsed[g.Dot(i)] = clock, Lapse{Wall: wall}
+		}
 	}
 }
 

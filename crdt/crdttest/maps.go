@@ -129,12 +129,14 @@ type minting struct {
 	seen   *Replica
 	events []crdt.Event
 	saw    map[int]dvv.Clock // of resets, by place
+	beside []int             // of these the ones after a read, beside an increment
+	lapsed map[int]Lapse     // of those of what expired
 }
 
 // edit mints an update. One under a context that removes a whole set waits for a
 // read that covers the context.
 func (w *world) edit(n *node, a asked) {
-	m := minting{w: w, n: n, a: a, seen: w.read(n, w.node()), saw: map[int]dvv.Clock{}}
+	m := minting{w: w, n: n, a: a, seen: w.read(n, w.node()), saw: map[int]dvv.Clock{}, lapsed: map[int]Lapse{}}
 	whole := slices.ContainsFunc(a.changes, func(c change) bool { return c.path.Whole() })
 	if whole && a.context != nil && !m.seen.Clock.Covers(a.context.dots) {
 		return
@@ -157,6 +159,12 @@ func (m *minting) commit() {
 	g := m.w.commit(m.n, m.a.op, m.events...)
 	for at, clock := range m.saw {
 		m.w.saw[g.Dot(at)] = clock
+	}
+	for _, at := range m.beside {
+		m.w.beside[g.Dot(at)] = true
+	}
+	for at, l := range m.lapsed {
+		m.w.lapsed[g.Dot(at)] = l
 	}
 }
 
@@ -200,8 +208,12 @@ func (m *minting) increments(sums []change) {
 		}
 		m.events = append(m.events, crdt.Event{Row: row, Kills: sorted(kills), Payload: entry.Payload(), Delta: c.delta})
 		if len(z) > 0 {
-			lapsed = append(lapsed, crdt.Event{Row: row, Payload: z.Payload()})
+			lapsed = append(lapsed, crdt.Event{Row: row, Payload: z})
 		}
+	}
+	for i := range lapsed {
+		at := len(m.events) + i
+		m.saw[at], m.lapsed[at] = m.n.Clock.Clone(), Lapse{m.w.wall, m.n.actor}
 	}
 	m.events = append(m.events, lapsed...)
 }
@@ -232,6 +244,9 @@ func (m *minting) reset(c change) {
 	e := crdt.Event{Row: row, Kills: sorted(kills), Payload: z.Payload()}
 	if c.delta != 0 && m.a.context == nil && !m.w.rules.resetsAnonymous {
 		e.Payload, _ = decoded(m.seen.Rows[row], 0).ResetBeside(m.a.op)
+	}
+	if c.delta != 0 && m.a.context == nil {
+		m.beside = append(m.beside, len(m.events))
 	}
 	m.saw[len(m.events)] = m.seen.Clock.Clone()
 	if m.a.context != nil {
