@@ -130,17 +130,17 @@ func (w *World) checkResettable(part *partition, log *keyLog, row *rowLog, value
 		if r.mutation.Key != log.key || adds(r.mutation, row.field) == 0 {
 			continue
 		}
-		there, covered := false, false
+		counts, covered := false, false
 		for _, k := range r.groups {
 			if d, adds := increment(&k.group, row.field); adds && k.group.In(final) {
 				byOthers, byItself := row.reset(d, final, r.mutation.Op)
 				if byItself && !byOthers {
 					w.report.Checked.TookBackItself++
 				}
-				there, covered = true, covered || byOthers
+				counts, covered = counts || !byItself, covered || byOthers
 			}
 		}
-		if there && !covered {
+		if counts && !covered {
 			sum += adds(r.mutation, row.field)
 		}
 	}
@@ -208,15 +208,17 @@ func (r *rowLog) reset(d dvv.Dot, clock dvv.Clock, op crdt.Operation) (byOthers,
 			continue
 		}
 		all, _ := crdt.Foreign(e.event.Payload, crdt.Operation{})
+		foreign, _ := crdt.Foreign(e.event.Payload, op)
 		switch own := !op.IsZero() && e.of.group.Op == op; {
 		case !reaches(all):
+		case !own && !reaches(foreign): // what expired, and with it a reset of the operation itself
+			byItself = byItself || clock.Contains(e.dot)
 		case !own && clock.Contains(e.dot):
 			byOthers = true
 		case !own:
 			lost = true
 		case clock.Contains(e.dot):
 			byItself = true
-			foreign, _ := crdt.Foreign(e.event.Payload, op)
 			carried = carried || reaches(foreign)
 		}
 	}
