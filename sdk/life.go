@@ -3,6 +3,7 @@ package cartwheel
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // life is what a client does in the background, until it is closed.
@@ -31,7 +32,7 @@ func (l *life) begin(fn func()) bool {
 	return !l.closed
 }
 
-// end begins nothing new, and calls last when nothing runs any more.
+// end begins nothing new, and calls last when nothing runs any more, several times.
 func (l *life) end(last func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,5 +44,9 @@ func (l *life) end(last func()) {
 	go func() {
 		l.running.Wait()
 		last()
+		// A transport hears that a request has ended a moment after its caller, and
+		// closes only connections that carry none.
+		time.AfterFunc(100*time.Millisecond, last)
+		time.AfterFunc(2*time.Second, last)
 	}()
 }
