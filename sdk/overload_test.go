@@ -113,7 +113,7 @@ func TestWhatIsRefusedAgainAndAgainIsKeptBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	const callers = 100
 	failed := make(chan error, callers)
