@@ -163,10 +163,8 @@ func fieldLines(w io.Writer, fields []cartwheel.MapField, alone bool) error {
 
 type mapFields struct {
 	of
-	Fields  []mapField `json:"fields"`
-	Next    string     `json:"next,omitempty"`
-	Context string     `json:"context,omitempty"`
-	Info    info       `json:"info"`
+	Fields []mapField `json:"fields"`
+	paged
 }
 
 type mapField struct {
@@ -224,35 +222,16 @@ page shows.`,
 		}
 		defer t.db.Close()
 		object := mapFields{of: t.of(), Fields: []mapField{}}
-		pages := 0
 		list := []cartwheel.ListOption{cartwheel.Prefix(prefix), cartwheel.From(cursor), cartwheel.PageSize(limit)}
-		for page, err := range t.db.Map(t.bucket, t.key).With(r.options(t)...).Pages(c.Context(), list...) {
-			if err != nil {
-				return err
-			}
-			s.warn(c, t)
+		pages := t.db.Map(t.bucket, t.key).With(r.options(t)...).Pages(c.Context(), list...)
+		object.paged, err = gather(s, c, t, &k, limit > 0, pages, func(page cartwheel.MapPage) (cartwheel.Context, string, error) {
 			s.warnSaturated(c, page.Fields)
-			object.Info, object.Context = t.reply(), string(page.Context)
-			if pages++; pages > 1 {
-				object.Context = ""
-			}
-			if err := object.add(c, s, page.Fields); err != nil {
-				return err
-			}
-			if limit > 0 {
-				object.Next = page.Next
-				break
-			}
-		}
-		if err := k.save(cartwheel.Context(object.Context)); err != nil {
+			return page.Context, page.Next, object.add(c, s, page.Fields)
+		})
+		if err != nil {
 			return err
 		}
-		return s.answer(c, object, func(io.Writer) error {
-			if object.Next != "" {
-				fmt.Fprintf(c.ErrOrStderr(), "cartwheel: note: there is more, from --cursor %s\n", object.Next)
-			}
-			return nil
-		})
+		return s.answer(c, object, object.more(c))
 	}
 	return c
 }

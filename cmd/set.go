@@ -245,9 +245,7 @@ they differ all members are read.`,
 type setMembers struct {
 	of
 	Members []member `json:"members"`
-	Next    string   `json:"next,omitempty"`
-	Context string   `json:"context,omitempty"`
-	Info    info     `json:"info"`
+	paged
 }
 
 type member struct {
@@ -290,34 +288,15 @@ what one page shows.`,
 		}
 		defer t.db.Close()
 		object := setMembers{of: t.of(), Members: []member{}}
-		pages := 0
 		list := []cartwheel.ListOption{cartwheel.Prefix(prefix), cartwheel.Between(from, until), cartwheel.From(cursor), cartwheel.PageSize(limit)}
-		for page, err := range t.db.Set(t.bucket, t.key).With(r.options(t)...).Pages(c.Context(), list...) {
-			if err != nil {
-				return err
-			}
-			s.warn(c, t)
-			object.Info, object.Context = t.reply(), string(page.Context)
-			if pages++; pages > 1 {
-				object.Context = ""
-			}
-			if err := object.add(c, s, page.Members); err != nil {
-				return err
-			}
-			if limit > 0 {
-				object.Next = page.Next
-				break
-			}
-		}
-		if err := k.save(cartwheel.Context(object.Context)); err != nil {
+		pages := t.db.Set(t.bucket, t.key).With(r.options(t)...).Pages(c.Context(), list...)
+		object.paged, err = gather(s, c, t, &k, limit > 0, pages, func(page cartwheel.Page) (cartwheel.Context, string, error) {
+			return page.Context, page.Next, object.add(c, s, page.Members)
+		})
+		if err != nil {
 			return err
 		}
-		return s.answer(c, object, func(io.Writer) error {
-			if object.Next != "" {
-				fmt.Fprintf(c.ErrOrStderr(), "cartwheel: note: there is more, from --cursor %s\n", object.Next)
-			}
-			return nil
-		})
+		return s.answer(c, object, object.more(c))
 	}
 	return c
 }

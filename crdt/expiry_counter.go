@@ -47,7 +47,7 @@ func (t *Tally) Expires() (at int64) {
 		if e.Seq <= t.floor[a].Seq {
 			continue
 		}
-		if at = later(at, e.Expires); first {
+		if at = Later(at, e.Expires); first {
 			at, first = e.Expires, false
 		}
 	}
@@ -74,7 +74,7 @@ func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, 
 	}
 	e = base.Entry
 	if own {
-		expires = later(e.Expires, expires)
+		expires = Later(e.Expires, expires)
 	}
 	if e.Expires = expires; delta >= 0 {
 		e.P = e.P.Add(TotalOf(delta))

@@ -56,7 +56,7 @@ func (r Row) Member() (m Member, ok bool, err error) {
 		}
 		expires := d.Expires
 		if ok {
-			expires = later(m.Expires, d.Expires)
+			expires = Later(m.Expires, d.Expires)
 		}
 		if !ok || d.Stamp > m.Stamp || d.Stamp == m.Stamp && l.Dot.Actor >= best {
 			m, best = d, l.Dot.Actor
@@ -66,8 +66,8 @@ func (r Row) Member() (m Member, ok bool, err error) {
 	return m, ok, nil
 }
 
-// later returns the later of two expiries, of which 0 is never.
-func later(a, b int64) int64 {
+// Later returns the later of two expiries, of which 0 is never.
+func Later(a, b int64) int64 {
 	if a == 0 || b == 0 {
 		return 0
 	}

@@ -159,12 +159,8 @@ func (m *Mutation) counters() ([]tallied, error) {
 		}
 		if t.delta == 0 {
 			t.expires = c.Expires
-		} else if t.expires != 0 {
-			t.expires = max(t.expires, c.Expires)
-			if c.Expires == 0 {
-				t.expires = 0 // 0 is for ever
-			}
 		}
+		t.expires = crdt.Later(t.expires, c.Expires)
 		sum := t.delta + c.Delta
 		if (c.Delta > 0) != (sum > t.delta) {
 			return nil, fmt.Errorf("%w: the changes of one counter add up beyond it", crdt.ErrOverflow)
@@ -247,16 +243,21 @@ func (e *edit) taken(c *tallied) (z crdt.Reset, kills []dvv.Dot, err error) {
 		}
 		return z, nil, err
 	}
-	if e.seen.atRest(c.path) {
-		return nil, nil, nil
-	}
-	row := e.seen.Row(c.path)
-	tally, err := row.Tally()
-	if err != nil {
+	tally, err := e.observed(c)
+	if err != nil || tally == nil {
 		return nil, nil, err
 	}
 	z, kills = tally.Reset()
 	return z, kills, nil
+}
+
+// observed returns what the read shows of a counter, nil when nothing is in it that a
+// reset could take back.
+func (e *edit) observed(c *tallied) (*crdt.Tally, error) {
+	if e.seen.atRest(c.path) {
+		return nil, nil
+	}
+	return e.seen.Row(c.path).Tally()
 }
 
 // reset mints the removal of a counter.
@@ -274,8 +275,7 @@ func (e *edit) reset(c *tallied) error {
 	}
 	ev := crdt.Event{Row: a, Kills: kills, Payload: z.Payload()}
 	if c.delta != 0 && e.m.Context == nil && !mutated(retryTakesBackItself) { // a context shows nothing of this very operation
-		row := e.seen.Row(c.path)
-		tally, err := row.Tally()
+		tally, err := e.observed(c)
 		if err != nil {
 			return err
 		}

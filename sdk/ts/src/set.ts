@@ -63,7 +63,11 @@ export class SetHandle {
     return this.addMembers(...members.map((member) => ({ member })));
   }
 
-  /** Puts members in with their notes and expiries; those already present get new ones. */
+  /**
+   * Puts members in with their notes and expiries. Of one already present the latest
+   * note is shown, until the latest expiry that any add of it has, of which never is the
+   * latest.
+   */
   async addMembers(...members: Member[]): Promise<Context> {
     const { bucket, key } = this.at;
     const list = members.map((m) => wireMember("set.add", this.at, m));
