@@ -120,6 +120,7 @@ func TestJSONThatIsMisspeltIsRefusedAndWritesNothing(t *testing.T) {
 	c := serve(t, newSingle(t, 1))
 	for _, step := range []struct{ name, body, says string }{
 		{"a field that is not there", `{"bucket":"b","key":"k","amount":"3"}`, `unknown field \"amount\"`},
+		{"where the fields are named", `{"bucket":"b","key":"k","amount":"3"}`, `its fields are in cartwheel/v1/counter.proto`},
 		{"an option that is not there", `{"bucket":"b","key":"k","delta":"3","options":{"expires":"5"}}`, `unknown field \"expires\"`},
 		{"a number in words", `{"bucket":"b","key":"k","delta":"three"}`, `invalid value for int64 field delta`},
 		{"no JSON", `delta=3`, "syntax error"},
@@ -134,6 +135,45 @@ func TestJSONThatIsMisspeltIsRefusedAndWritesNothing(t *testing.T) {
 	}
 	if _, answer := c.post(t, "/cartwheel.v1.CounterService/Get", `{"bucket":"b","key":"k"}`); strings.Contains(answer, `"value"`) {
 		t.Errorf("after that: %s", answer)
+	}
+}
+
+// What people with curl get wrong first.
+func TestARequestThatIsNoCallIsToldWhatACallIs(t *testing.T) {
+	c := serve(t, newSingle(t, 1))
+	const add = "/cartwheel.v1.SetService/Add"
+	for _, test := range []struct {
+		name, method, path, kind, body string
+		status                         int
+		says                           []string
+	}{
+		{"a GET", "GET", add, "", "", 405, []string{"set.add is called by POST", "a GET", "nothing was done"}},
+		{"no content type, as curl -d sends it", "POST", add, "application/x-www-form-urlencoded", "{}", 415, []string{"Content-Type: application/json", "x-www-form-urlencoded", "nothing was done"}},
+		{"a method that is not there", "POST", "/cartwheel.v1.SetService/Put", "application/json", "{}", 501, []string{`no \"/cartwheel.v1.SetService/Put\" here`, "cartwheel.v1.SetService has Add, ", "unimplemented"}},
+		{"a service that is not there", "POST", "/cartwheel.v1.ListService/Add", "application/json", "{}", 501, []string{"the services are cartwheel.v1.SetService, "}},
+		{"a service without a method", "POST", "/cartwheel.v1.SetService", "application/json", "{}", 501, []string{"cartwheel.v1.SetService has Add, "}},
+		{"a path of 1 MB", "POST", "/cartwheel.v1." + strings.Repeat("x", 1<<19), "application/json", "{}", 501, []string{"xxx…"}},
+		{"text where bytes belong", "POST", "/cartwheel.v1.RegisterService/Set", "application/json", `{"bucket":"b","key":"k","value":"hello world"}`, 400, []string{"field value", "bytes in base64 belong", "cartwheel/v1/register.proto"}},
+		{"a word where one of a few belongs", "POST", "/cartwheel.v1.ClusterService/Locate", "application/json", `{"bucket":"b","key":"k","type":"set"}`, 400, []string{"one of DATA_TYPE_SET, DATA_TYPE_COUNTER, "}},
+		{"one deep in a list", "POST", "/cartwheel.v1.MapService/Update", "application/json", `{"bucket":"b","key":"k","changes":[{"field":"a","remove":"counter"}]}`, 400, []string{"one of FIELD_KIND_COUNTER, "}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			req := must(http.NewRequestWithContext(t.Context(), test.method, c.url+test.path, strings.NewReader(test.body)))
+			if test.kind != "" {
+				req.Header.Set("Content-Type", test.kind)
+			}
+			res := must(http.DefaultClient.Do(req))
+			defer res.Body.Close()
+			body := string(must(io.ReadAll(res.Body)))
+			if res.StatusCode != test.status || len(body) > 1000 {
+				t.Errorf("%s, %d bytes: %.200s", res.Status, len(body), body)
+			}
+			for _, says := range test.says {
+				if !strings.Contains(body, says) {
+					t.Errorf("%s: want %q", body, says)
+				}
+			}
+		})
 	}
 }
 
@@ -175,7 +215,7 @@ func TestTheHandlerServesMoreThanTheServices(t *testing.T) {
 		{"the front page says what this is and what to paste", "/", 200, "/cartwheel.v1.SetService/Add"},
 		{"metrics pass through", "/metrics", 200, "cartwheel_up 1"},
 		{"anything else is not found", "/favicon.ico", 404, "not found"},
-		{"a procedure is posted to", "/cartwheel.v1.SetService/Add", 405, ""},
+		{"a procedure is posted to", "/cartwheel.v1.SetService/Add", 405, "by POST"},
 		{"reflection is there", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", 405, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {

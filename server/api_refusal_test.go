@@ -72,6 +72,7 @@ func TestEachBadInputGetsATypedErrorWithTheNumbersInItAndWritesNothing(t *testin
 		_, err := c.set.Update(ctx, connect.NewRequest(&v1.SetServiceUpdateRequest{Bucket: "carts", Key: "42", Changes: changes}))
 		return err
 	}
+	first := strings.Repeat("x", 32)
 	containing := func(members ...string) error {
 		_, err := c.set.Contains(ctx, connect.NewRequest(&v1.SetServiceContainsRequest{Bucket: "carts", Key: "42", Members: members}))
 		return err
@@ -83,19 +84,19 @@ func TestEachBadInputGetsATypedErrorWithTheNumbersInItAndWritesNothing(t *testin
 	}{
 		{"an empty member cannot be added", "set.add", func() error { return adding(&v1.Member{}) }, want{invalid, v1.ErrorDetail_REASON_INVALID_NAME, crdt.MaxMember, 0, 0, 0, false, "member"}},
 		{"nor one of 4097 bytes", "set.add", func() error { return adding(&v1.Member{Member: long}) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 4096, 4097, 0, 0, false, "member"}},
-		{"a note has at most a megabyte", "set.add", func() error { return adding(&v1.Member{Member: "m", Note: big}) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 1 << 20, 1<<20 + 1, 0, 0, false, "note"}},
+		{"a note has at most a megabyte", "set.add", func() error { return adding(&v1.Member{Member: "m", Note: big}) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 1 << 20, 1<<20 + 1, 0, 0, false, `member 1 of 1, "m": note`}},
 		{"an expiry fits int64", "set.add", func() error { return adding(&v1.Member{Member: "m", ExpiresAtMs: 1 << 63}) }, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, math.MaxInt64, 1 << 63, 0, 0, false, "expires_at_ms"}},
-		{"an add of nobody makes no sense", "set.add", func() error { return adding() }, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 1, 0, 0, 0, false, "0 changes"}},
-		{"an add of 1001 members is too many", "set.add", func() error { return adding(make([]*v1.Member, 1001)...) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 1000, 1001, 0, 0, false, "changes"}},
-		{"one bad member among good ones spoils the batch", "set.add", func() error { return adding(&v1.Member{Member: "a"}, &v1.Member{Member: "b"}, &v1.Member{}) }, want{invalid, v1.ErrorDetail_REASON_INVALID_NAME, crdt.MaxMember, 0, 0, 0, false, "member"}},
-		{"a remove of nobody makes no sense", "set.remove", func() error { return removing() }, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 1, 0, 0, 0, false, "0 changes"}},
-		{"an over-long member cannot be removed", "set.remove", func() error { return removing("milk", long) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 4096, 4097, 0, 0, false, "member"}},
+		{"an add of nobody makes no sense", "set.add", func() error { return adding() }, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 1, 0, 0, 0, false, "0 members"}},
+		{"an add of 1001 members is too many", "set.add", func() error { return adding(make([]*v1.Member, 1001)...) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 1000, 1001, 0, 0, false, "1001 members"}},
+		{"one bad member among good ones spoils the batch", "set.add", func() error { return adding(&v1.Member{Member: "a"}, &v1.Member{Member: "b"}, &v1.Member{}) }, want{invalid, v1.ErrorDetail_REASON_INVALID_NAME, crdt.MaxMember, 0, 0, 0, false, "member 3 of 3: "}},
+		{"a remove of nobody makes no sense", "set.remove", func() error { return removing() }, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 1, 0, 0, 0, false, "0 members"}},
+		{"an over-long member cannot be removed", "set.remove", func() error { return removing("milk", long) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 4096, 4097, 0, 0, false, `member 2 of 2, "` + first + `…": `}},
 		{"an empty batch makes no sense", "set.update", func() error { return updating() }, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 1, 0, 0, 0, false, "0 changes"}},
 		{"a change is an add or a remove", "set.update", func() error { return updating(add("a"), &v1.SetChange{}) }, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 0, 0, 0, 0, false, "change 2 of 2"}},
-		{"a batch holds its members to the same bounds", "set.update", func() error { return updating(add("a"), remove(long)) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 4096, 4097, 0, 0, false, "member"}},
+		{"a batch holds its members to the same bounds", "set.update", func() error { return updating(add("a"), remove(long)) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 4096, 4097, 0, 0, false, `change 2 of 2, "` + first + `…": `}},
 		{"contains needs somebody to ask about", "set.contains", func() error { return containing() }, want{invalid, v1.ErrorDetail_REASON_INVALID_OPTION, 1, 0, 0, 0, false, "0 members"}},
 		{"contains asks about 10,000 at most", "set.contains", func() error { return containing(many...) }, want{invalid, v1.ErrorDetail_REASON_TOO_LARGE, 10_000, 10_001, 0, 0, false, "members"}},
-		{"contains refuses an empty member", "set.contains", func() error { return containing("") }, want{invalid, v1.ErrorDetail_REASON_INVALID_NAME, crdt.MaxMember, 0, 0, 0, false, "member"}},
+		{"contains refuses an empty member", "set.contains", func() error { return containing("milk", "") }, want{invalid, v1.ErrorDetail_REASON_INVALID_NAME, crdt.MaxMember, 0, 0, 0, false, "member 2 of 2: "}},
 		{"a prefix is as long as a member at most", "set.members", func() error {
 			_, err := c.set.Members(ctx, connect.NewRequest(&v1.SetServiceMembersRequest{Bucket: "carts", Key: "42", Prefix: long}))
 			return err
@@ -237,22 +238,26 @@ func TestATokenOpensForWhatItWasMadeForAndNothingElse(t *testing.T) {
 			name, token string
 			reason      v1.ErrorDetail_Reason
 			limit, got  uint64
+			says        string
 		}{
-			{"of another key", must(n.sealer.Seal(elsewhere, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
-			{"of another type", must(n.sealer.Seal(other, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
-			{"that is a cursor", must(n.sealer.Seal(cursor, []byte("\x00milk"))), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
-			{"of another cluster", must(stranger.Seal(scope, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0},
-			{"that was changed", changed, v1.ErrorDetail_REASON_CONTEXT_FORGED, 0, 0},
-			{"that was cut", good[:len(good)-4], v1.ErrorDetail_REASON_CONTEXT_FORGED, 0, 0},
-			{"that was cut to a stump", good[:8], v1.ErrorDetail_REASON_CONTEXT_MALFORMED, 21, 6},
-			{"that is no token", "whatever, really", v1.ErrorDetail_REASON_CONTEXT_MALFORMED, 0, 0},
-			{"that is sealed around rubbish", must(n.sealer.Seal(scope, []byte{0xff})), v1.ErrorDetail_REASON_CONTEXT_MALFORMED, 0, 0},
-			{"that is oversized", strings.Repeat("A", dvv.MaxTokenLen+1), v1.ErrorDetail_REASON_TOO_LARGE, dvv.MaxTokenLen, dvv.MaxTokenLen + 1},
+			{"of another key", must(n.sealer.Seal(elsewhere, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0, "given for another key"},
+			{"of another type", must(n.sealer.Seal(other, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0, "given for another key or type"},
+			{"that is a cursor", must(n.sealer.Seal(cursor, []byte("\x00milk"))), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0, "for another use"},
+			{"of another cluster", must(stranger.Seal(scope, payload)), v1.ErrorDetail_REASON_CONTEXT_FOREIGN, 0, 0, "another cluster"},
+			{"that was changed", changed, v1.ErrorDetail_REASON_CONTEXT_FORGED, 0, 0, "changed or cut"},
+			{"that was cut", good[:len(good)-4], v1.ErrorDetail_REASON_CONTEXT_FORGED, 0, 0, "changed or cut"},
+			{"that was cut to a stump", good[:8], v1.ErrorDetail_REASON_CONTEXT_MALFORMED, 21, 6, "6 bytes decoded, at least 21 are needed"},
+			{"that is no token", "whatever, really", v1.ErrorDetail_REASON_CONTEXT_MALFORMED, 0, 0, "at byte 8"},
+			{"that is sealed around rubbish", must(n.sealer.Seal(scope, []byte{0xff})), v1.ErrorDetail_REASON_CONTEXT_MALFORMED, 0, 0, "nothing in it"},
+			{"that is oversized", strings.Repeat("A", dvv.MaxTokenLen+1), v1.ErrorDetail_REASON_TOO_LARGE, dvv.MaxTokenLen, dvv.MaxTokenLen + 1, "65537 characters, limit 65536"},
 		} {
 			t.Run(r.op+" refuses a context "+test.name, func(t *testing.T) {
 				before := n.dump()
 				_, err := r.call(t.Context(), c, target{bucket: "carts", key: "42", context: test.token})
-				refused(t, err, r.op, want{code: connect.CodeInvalidArgument, reason: test.reason, limit: test.limit, actual: test.got, text: "context"})
+				refused(t, err, r.op, want{code: connect.CodeInvalidArgument, reason: test.reason, limit: test.limit, actual: test.got, text: "context: "})
+				if !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "dvv") {
+					t.Errorf("%v: want %q", err, test.says)
+				}
 				if strings.Contains(err.Error(), test.token) {
 					t.Error("the token is given back in the error")
 				}

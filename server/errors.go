@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"connectrpc.com/connect"
 
 	"github.com/cartwheel-db/cartwheel/crdt"
-	"github.com/cartwheel-db/cartwheel/dvv"
 	"github.com/cartwheel-db/cartwheel/replica"
 	cartwheelv1 "github.com/cartwheel-db/cartwheel/sdk/gen/cartwheel/v1"
 )
@@ -96,6 +96,26 @@ func shown(name string, limit int) string {
 	return strings.ToValidUTF8(name[:min(limit, 64)], "") + "…"
 }
 
+// in says which of the n things of a call the problem has: "member 2 of 3, "milk"".
+// i counts from 0.
+func (p *problem) in(what string, i, n int, name string) *problem {
+	which := fmt.Sprintf("%s %d of %d", what, i+1, n)
+	if name != "" {
+		which += ", " + clipped(name)
+	}
+	p.text = which + ": " + p.text
+	return p
+}
+
+// clipped quotes as much of a name as it takes to know it again.
+func clipped(name string) string {
+	const most = 32
+	if len(name) > most {
+		name = strings.ToValidUTF8(name[:most], "") + "…"
+	}
+	return strconv.Quote(name)
+}
+
 // failure says what the engine's word means to a client.
 //
 // Internal is the store of a node that cannot be read or written, so it reads
@@ -163,28 +183,6 @@ func badName(err error) *problem {
 		if name.Size > name.Limit {
 			p.reason = cartwheelv1.ErrorDetail_REASON_TOO_LARGE
 		}
-	}
-	return p
-}
-
-// badContext says why a context was refused. A token of another cluster looks
-// foreign rather than forged: its tag was made under another secret.
-func badContext(err error) *problem {
-	p := &problem{reason: cartwheelv1.ErrorDetail_REASON_CONTEXT_MALFORMED, text: "context: " + err.Error()}
-	var token *dvv.TokenError
-	if !errors.As(err, &token) {
-		return p
-	}
-	p.limit, p.actual = uint64(token.Limit), uint64(token.Got)
-	switch token.Reason {
-	case dvv.Oversized:
-		p.reason = cartwheelv1.ErrorDetail_REASON_TOO_LARGE
-	case dvv.Foreign:
-		p.reason = cartwheelv1.ErrorDetail_REASON_CONTEXT_FOREIGN
-	case dvv.Forged:
-		p.reason = cartwheelv1.ErrorDetail_REASON_CONTEXT_FORGED
-	case dvv.Unkeyed:
-		p.reason = cartwheelv1.ErrorDetail_REASON_NOT_READY
 	}
 	return p
 }

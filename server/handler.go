@@ -70,7 +70,7 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 	}
 	mux.HandleFunc("/", a.welcome)
 	refusal := connect.NewErrorWriter()
-	bounded := boundingBodies(sized(mux, refusal), mux)
+	bounded := boundingBodies(explained(sized(mux, refusal), refusal), mux)
 	if o.admission != nil {
 		return admitting(bounded, o.admission, refusal)
 	}

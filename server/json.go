@@ -3,10 +3,12 @@ package server
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // strictJSON is Connect's JSON, but for one thing: a field it does not know is an
@@ -44,7 +46,48 @@ func (strictJSON) Unmarshal(b []byte, message any) error {
 	if err := protojson.Unmarshal(b, m); err != nil {
 		// Protobuf varies the space in its texts, so that nobody relies on them.
 		why := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\u00a0", " "), "proto: ")
-		return fmt.Errorf("%s: %s; nothing was done", m.ProtoReflect().Descriptor().Name(), why)
+		of := m.ProtoReflect().Descriptor()
+		return fmt.Errorf("%s: %s%s; nothing was done; its fields are in %s", of.Name(), why, wanted(why, of), of.ParentFile().Path())
+	}
+	return nil
+}
+
+var badValue = regexp.MustCompile(`invalid value for (bytes|enum) field (\w+)`)
+
+// wanted says what form a value has that cannot be guessed.
+func wanted(why string, of protoreflect.MessageDescriptor) string {
+	bad := badValue.FindStringSubmatch(why)
+	switch {
+	case bad == nil:
+		return ""
+	case bad[1] == "bytes":
+		return ", where bytes in base64 belong"
+	}
+	field := find(of, bad[2], 8)
+	if field == nil || field.Enum() == nil {
+		return ""
+	}
+	var names []string
+	for i := range field.Enum().Values().Len() {
+		if value := field.Enum().Values().Get(i); value.Number() != 0 {
+			names = append(names, string(value.Name()))
+		}
+	}
+	return ", where one of " + strings.Join(names, ", ") + " belongs"
+}
+
+// find looks for a field of a message, or of messages in it, so deep.
+func find(of protoreflect.MessageDescriptor, name string, depth int) protoreflect.FieldDescriptor {
+	fields := of.Fields()
+	if f := fields.ByJSONName(name); f != nil {
+		return f
+	}
+	for i := range fields.Len() {
+		if inner := fields.Get(i).Message(); inner != nil && depth > 0 {
+			if f := find(inner, name, depth-1); f != nil {
+				return f
+			}
+		}
 	}
 	return nil
 }

@@ -72,9 +72,9 @@ func checkMembers(members []string, limit int) *problem {
 	if p := checkCount("members", len(members), limit); p != nil {
 		return p
 	}
-	for _, m := range members {
+	for i, m := range members {
 		if err := crdt.CheckMember(m); err != nil {
-			return badName(err)
+			return badName(err).in("member", i, len(members), m)
 		}
 	}
 	return nil

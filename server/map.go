@@ -39,8 +39,8 @@ func (c *call) updateMap(ctx context.Context, m *cartwheelv1.MapServiceUpdateReq
 	}
 	update, writes := replica.Mutation{Verb: replica.Edit, Changes: make([]replica.Change, n)}, false
 	for i, change := range m.GetChanges() {
-		if update.Changes[i], p = editing(change, i+1, n, lasting); p != nil {
-			return nil, p
+		if update.Changes[i], p = editing(change, lasting); p != nil {
+			return nil, p.in("change", i, n, change.GetField())
 		}
 		writes = writes || !update.Changes[i].Remove
 	}
@@ -69,10 +69,10 @@ func (c *call) updateMap(ctx context.Context, m *cartwheelv1.MapServiceUpdateReq
 	return res, p
 }
 
-// fieldKind checks the kind that a client gives with the name of a field.
-func fieldKind(name string, kind cartwheelv1.FieldKind) (crdt.FieldKind, *problem) {
+// fieldKind checks the kind that a client gives of a field.
+func fieldKind(kind cartwheelv1.FieldKind) (crdt.FieldKind, *problem) {
 	if kind < cartwheelv1.FieldKind_FIELD_KIND_COUNTER || kind > cartwheelv1.FieldKind_FIELD_KIND_FLAG {
-		return 0, invalidOption(uint64(crdt.FlagField), uint64(kind), "field %s is of kind %v: neither counter, register, set nor flag", shown(name, crdt.MaxFieldName), kind)
+		return 0, invalidOption(uint64(crdt.FlagField), uint64(kind), "its kind is %v: neither counter, register, set nor flag", kind)
 	}
 	return crdt.FieldKind(kind), nil
 }
@@ -85,9 +85,9 @@ func expiryOf(ms uint64) (int64, *problem) {
 	return int64(ms), nil
 }
 
-// editing checks the i-th of n changes and turns it into one of the engine's. What it
-// writes lasts as long as it says, else as long as the options say.
-func editing(m *cartwheelv1.MapChange, i, n int, lasting int64) (replica.Change, *problem) {
+// editing checks a change and turns it into one of the engine's. What it writes lasts
+// as long as it says, else as long as the options say.
+func editing(m *cartwheelv1.MapChange, lasting int64) (replica.Change, *problem) {
 	own, p := expiryOf(m.GetExpiresAtMs())
 	if p != nil {
 		return replica.Change{}, p
@@ -98,7 +98,7 @@ func editing(m *cartwheelv1.MapChange, i, n int, lasting int64) (replica.Change,
 	case *cartwheelv1.MapChange_Increment:
 		path.Kind, change.Delta = crdt.CounterField, step.Increment
 		if step.Increment == 0 {
-			p = invalidOption(0, 0, "change %d of %d increments %s by 0", i, n, shown(path.Name, crdt.MaxFieldName))
+			p = invalidOption(0, 0, "an increment of 0")
 		}
 	case *cartwheelv1.MapChange_Assign:
 		path.Kind, change.Note = crdt.RegisterField, step.Assign
@@ -115,9 +115,9 @@ func editing(m *cartwheelv1.MapChange, i, n int, lasting int64) (replica.Change,
 		path.Kind, change.Remove = crdt.FlagField, !step.Flag
 	case *cartwheelv1.MapChange_Remove:
 		change.Remove = true
-		path.Kind, p = fieldKind(path.Name, step.Remove)
+		path.Kind, p = fieldKind(step.Remove)
 	default:
-		p = invalidOption(0, 0, "change %d of %d does nothing", i, n)
+		p = invalidOption(0, 0, "it does nothing")
 	}
 	if p != nil {
 		return replica.Change{}, p
@@ -128,7 +128,7 @@ func editing(m *cartwheelv1.MapChange, i, n int, lasting int64) (replica.Change,
 	change.Member = path.Encode()
 	switch {
 	case change.Remove && own != 0:
-		return replica.Change{}, invalidOption(0, uint64(own), "change %d of %d removes, and what is gone does not expire at %d", i, n, own)
+		return replica.Change{}, invalidOption(0, uint64(own), "it removes, and what is gone does not expire at %d", own)
 	case change.Remove || change.Expires != 0: // a member may have its own
 	case own != 0:
 		change.Expires = own

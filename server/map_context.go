@@ -164,7 +164,7 @@ func (c *call) sealMap(m mapContext) (string, *problem) {
 	for i := range parts {
 		token, err := c.backend.Sealer().Seal(c.scope(purposeMap), parts[i].binary())
 		if err != nil {
-			return "", badContext(err)
+			return "", c.badContext(err)
 		}
 		tokens[i] = token
 	}
@@ -183,14 +183,14 @@ func (c *call) openMap(given string) (*mapContext, *problem) {
 	for token := range strings.SplitSeq(given, contextSeparator) {
 		payload, err := c.backend.Sealer().Open(c.scope(purposeMap), token)
 		if err != nil {
-			return nil, badContext(err)
+			return nil, c.badContext(err)
 		}
 		one, err := decodeMapContext(payload)
 		if err == nil {
 			err = all.join(one)
 		}
 		if err != nil {
-			return nil, &problem{reason: cartwheelv1.ErrorDetail_REASON_CONTEXT_MALFORMED, text: "context: " + err.Error()}
+			return nil, &problem{reason: cartwheelv1.ErrorDetail_REASON_CONTEXT_MALFORMED, text: "context: there is nothing in it that a context could have: " + err.Error()}
 		}
 	}
 	return &all, nil

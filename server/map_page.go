@@ -37,14 +37,14 @@ func (c *call) fieldsOfMap(ctx context.Context, m *cartwheelv1.MapServiceGetRequ
 		return nil, p
 	}
 	q := replica.Query{}
-	for _, f := range m.GetFields() {
-		kind, p := fieldKind(f.GetField(), f.GetKind())
-		if p != nil {
-			return nil, p
-		}
+	for i, f := range m.GetFields() {
+		kind, p := fieldKind(f.GetKind())
 		path := crdt.Path{Name: f.GetField(), Kind: kind}
-		if err := path.Check(); err != nil {
-			return nil, badName(err)
+		if err := path.Check(); p == nil && err != nil {
+			p = badName(err)
+		}
+		if p != nil {
+			return nil, p.in("field", i, len(m.GetFields()), f.GetField())
 		}
 		q.Fields = append(q.Fields, path.Encode())
 	}

@@ -32,10 +32,14 @@ func (c *call) begin(s *cartwheelv1.SessionTokens) *problem {
 			text: fmt.Sprintf("session: %d tokens, limit %d", n, MaxSessionTokens)}
 	}
 	var seen dvv.Clock
-	for _, token := range s.GetTokens() {
+	for i, token := range s.GetTokens() {
 		clock, err := c.backend.Sealer().OpenContext(c.scope(dvv.PurposeSession), token)
 		if err != nil {
-			return badSession(err)
+			p := c.badSession(err)
+			if n := len(s.GetTokens()); n > 1 {
+				p.in("token", i, n, "")
+			}
+			return p
 		}
 		seen.Join(clock)
 	}
@@ -66,7 +70,7 @@ func (c *call) cover(dots dvv.Clock) *problem {
 	case errors.Is(err, dvv.ErrTokenTooLarge):
 		c.info.Session, c.info.SessionOverflow = "", true
 	case err != nil:
-		return badSession(err)
+		return c.badSession(err)
 	default:
 		c.info.Session = token
 	}
@@ -74,11 +78,10 @@ func (c *call) cover(dots dvv.Clock) *problem {
 }
 
 // badSession says why a session token was refused.
-func badSession(err error) *problem {
-	p := badContext(err) // for the numbers
+func (c *call) badSession(err error) *problem {
+	p := c.badToken("session", err)
 	if p.reason != cartwheelv1.ErrorDetail_REASON_NOT_READY {
 		p.reason = cartwheelv1.ErrorDetail_REASON_SESSION_INVALID
 	}
-	p.text = "session: " + err.Error()
 	return p
 }

@@ -17,8 +17,9 @@ type setService struct{ *api }
 
 func (s setService) Add(ctx context.Context, req *connect.Request[cartwheelv1.SetServiceAddRequest]) (*connect.Response[cartwheelv1.SetServiceAddResponse], error) {
 	m := req.Msg
-	c, token, err := s.change(ctx, "set.add", m, len(m.GetMembers()), func(i int) (replica.Change, *problem) {
-		return adding(m.GetMembers()[i])
+	c, token, err := s.change(ctx, "set.add", m, "member", len(m.GetMembers()), func(i int) (replica.Change, string, *problem) {
+		change, p := adding(m.GetMembers()[i])
+		return change, m.GetMembers()[i].GetMember(), p
 	})
 	if err != nil {
 		return nil, err
@@ -28,8 +29,9 @@ func (s setService) Add(ctx context.Context, req *connect.Request[cartwheelv1.Se
 
 func (s setService) Remove(ctx context.Context, req *connect.Request[cartwheelv1.SetServiceRemoveRequest]) (*connect.Response[cartwheelv1.SetServiceRemoveResponse], error) {
 	m := req.Msg
-	c, token, err := s.change(ctx, "set.remove", m, len(m.GetMembers()), func(i int) (replica.Change, *problem) {
-		return removing(m.GetMembers()[i])
+	c, token, err := s.change(ctx, "set.remove", m, "member", len(m.GetMembers()), func(i int) (replica.Change, string, *problem) {
+		change, p := removing(m.GetMembers()[i])
+		return change, m.GetMembers()[i], p
 	})
 	if err != nil {
 		return nil, err
@@ -39,14 +41,16 @@ func (s setService) Remove(ctx context.Context, req *connect.Request[cartwheelv1
 
 func (s setService) Update(ctx context.Context, req *connect.Request[cartwheelv1.SetServiceUpdateRequest]) (*connect.Response[cartwheelv1.SetServiceUpdateResponse], error) {
 	m := req.Msg
-	c, token, err := s.change(ctx, "set.update", m, len(m.GetChanges()), func(i int) (replica.Change, *problem) {
-		switch change := m.GetChanges()[i].GetChange().(type) {
+	c, token, err := s.change(ctx, "set.update", m, "change", len(m.GetChanges()), func(i int) (replica.Change, string, *problem) {
+		switch step := m.GetChanges()[i].GetChange().(type) {
 		case *cartwheelv1.SetChange_Add:
-			return adding(change.Add)
+			change, p := adding(step.Add)
+			return change, step.Add.GetMember(), p
 		case *cartwheelv1.SetChange_Remove:
-			return removing(change.Remove)
+			change, p := removing(step.Remove)
+			return change, step.Remove, p
 		}
-		return replica.Change{}, invalidOption(0, 0, "change %d of %d neither adds nor removes", i+1, len(m.GetChanges()))
+		return replica.Change{}, "", invalidOption(0, 0, "neither adds nor removes")
 	})
 	if err != nil {
 		return nil, err
@@ -62,19 +66,21 @@ type changing interface {
 	GetContext() string
 }
 
-func (s setService) change(ctx context.Context, op string, m changing, n int, at func(int) (replica.Change, *problem)) (*call, string, error) {
+// change carries out n changes, each of which is what; at returns one and the name of
+// its member.
+func (s setService) change(ctx context.Context, op string, m changing, what string, n int, at func(int) (replica.Change, string, *problem)) (*call, string, error) {
 	c, err := s.call(op, crdt.Set, m.GetBucket(), m.GetKey())
 	if err != nil {
 		return nil, "", err
 	}
-	if p := checkCount("changes", n, replica.MaxChanges); p != nil {
+	if p := checkCount(what+"s", n, replica.MaxChanges); p != nil {
 		return nil, "", c.error(p)
 	}
 	update := replica.Mutation{Verb: replica.Update, Changes: make([]replica.Change, n)}
 	for i := range update.Changes {
-		change, p := at(i)
+		change, name, p := at(i)
 		if p != nil {
-			return nil, "", c.error(p)
+			return nil, "", c.error(p.in(what, i, n, name))
 		}
 		update.Changes[i] = change
 	}
