@@ -39,6 +39,7 @@ type Gossip struct {
 	advertise chan struct{}      // meta changed, capacity 1
 	settle    chan chan struct{} // closed once all that came before is told
 	stop      chan struct{}
+	ending    sync.Mutex // held by whoever leaves or closes: Leave after Shutdown panics (memberlist v0.7.0, memberlist.go:654)
 	stopped   sync.Once
 	loops     sync.WaitGroup
 }
@@ -316,8 +317,10 @@ func (g *Gossip) tellNews() {
 }
 
 // Leave says goodbye, waits at most timeout until somebody heard it, and stops.
-// It changes no membership: the node may come back.
+// It changes no membership: the node may come back. Once stopped it does nothing.
 func (g *Gossip) Leave(timeout time.Duration) error {
+	g.ending.Lock()
+	defer g.ending.Unlock()
 	select {
 	case <-g.stop:
 		return nil
@@ -330,13 +333,21 @@ func (g *Gossip) Leave(timeout time.Duration) error {
 	heard := g.update(timeout / 2)
 	left := g.list.Leave(timeout / 2)
 	if err := errors.Join(heard, left); err != nil {
-		return errors.Join(fmt.Errorf("gossip: leave within %v: %w", timeout, err), g.Close())
+		return errors.Join(fmt.Errorf("gossip: leave within %v: %w", timeout, err), g.end())
 	}
-	return g.Close()
+	return g.end()
 }
 
-// Close stops without a word; others will find this node dead.
+// Close stops without a word; others will find this node dead. While the node
+// leaves, it waits for that.
 func (g *Gossip) Close() error {
+	g.ending.Lock()
+	defer g.ending.Unlock()
+	return g.end()
+}
+
+// end is called under the lock of ending.
+func (g *Gossip) end() error {
 	var err error
 	g.stopped.Do(func() {
 		close(g.stop)

@@ -2,6 +2,7 @@ package gossip
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -58,7 +59,8 @@ type door struct {
 	streams  chan net.Conn
 	knocking chan struct{} // one token per stream not yet told apart
 	refused  func(error)
-	stop     chan struct{} // closed when shutdown begins
+	open     context.Context // until shutdown begins
+	stop     context.CancelFunc
 	gone     chan struct{} // closed when nothing comes from below any more
 	shut     sync.Once
 	done     sync.WaitGroup
@@ -71,9 +73,9 @@ func newDoor(inner memberlist.NodeAwareTransport, self Identity, refused func(er
 		streams:            make(chan net.Conn),
 		knocking:           make(chan struct{}, maxKnocking),
 		refused:            refused,
-		stop:               make(chan struct{}),
 		gone:               make(chan struct{}),
 	}
+	d.open, d.stop = context.WithCancel(context.Background())
 	d.done.Go(d.listen)
 	return d
 }
@@ -85,7 +87,7 @@ func (d *door) StreamCh() <-chan net.Conn { return d.streams }
 func (d *door) Shutdown() error {
 	var err error
 	d.shut.Do(func() {
-		close(d.stop)
+		d.stop()
 		err = d.NodeAwareTransport.Shutdown()
 		close(d.gone)
 	})
@@ -101,11 +103,11 @@ func (d *door) listen() {
 		select {
 		case conn := <-inner:
 			select {
-			case <-d.stop:
+			case <-d.open.Done():
 				_ = conn.Close()
 			case d.knocking <- struct{}{}:
 				d.done.Go(func() {
-					d.open(conn)
+					d.hear(conn)
 					<-d.knocking
 				})
 			default:
@@ -117,18 +119,11 @@ func (d *door) listen() {
 	}
 }
 
-// open reads the first byte of a stream to see whose it is.
-func (d *door) open(conn net.Conn) {
-	stopped := make(chan struct{})
-	defer close(stopped)
-	go func() { // a stream that says nothing must not hold up a shutdown
-		select {
-		case <-d.stop:
-			_ = conn.SetReadDeadline(time.Now())
-		case <-stopped:
-		}
-	}()
+// hear reads the first byte of a stream to see whose it is.
+func (d *door) hear(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(helloTimeout))
+	// A stream that says nothing must not hold up a shutdown.
+	defer context.AfterFunc(d.open, func() { _ = conn.SetReadDeadline(time.Now()) })()
 	first := make([]byte, 1)
 	if _, err := io.ReadFull(conn, first); err != nil {
 		_ = conn.Close()
@@ -139,7 +134,7 @@ func (d *door) open(conn net.Conn) {
 		_ = conn.SetDeadline(time.Time{})
 		select {
 		case d.streams <- whole:
-		case <-d.stop:
+		case <-d.open.Done():
 			_ = conn.Close()
 		}
 		return
@@ -154,6 +149,45 @@ func (d *door) open(conn net.Conn) {
 	if err := d.self.admit(theirs, conn.RemoteAddr().String()); err != nil {
 		d.refused(err)
 	}
+}
+
+// DialAddressTimeout dials, and hangs up when the door is shut: neither a dial nor an
+// answer that does not come holds up a shutdown.
+func (d *door) DialAddressTimeout(to memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	type dialled struct {
+		net.Conn
+		error
+	}
+	answer := make(chan dialled, 1)
+	go func() {
+		conn, err := d.NodeAwareTransport.DialAddressTimeout(to, timeout)
+		answer <- dialled{conn, err}
+	}()
+	select {
+	case got := <-answer:
+		if got.error != nil {
+			return nil, got.error
+		}
+		return &ownStream{got.Conn, context.AfterFunc(d.open, func() { _ = got.Close() })}, nil
+	case <-d.open.Done():
+		go func() {
+			if got := <-answer; got.error == nil {
+				_ = got.Close()
+			}
+		}()
+		return nil, net.ErrClosed
+	}
+}
+
+// ownStream is a stream that this node dialled.
+type ownStream struct {
+	net.Conn
+	forget func() bool
+}
+
+func (s *ownStream) Close() error {
+	s.forget()
+	return s.Conn.Close()
 }
 
 type peekedStream struct {
