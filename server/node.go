@@ -90,6 +90,7 @@ type Node struct {
 	wired    chan struct{} // closed when loop, links and gossip know each other
 	draining chan struct{} // closed when the node begins to stop
 	drain    sync.Once
+	closing  sync.Mutex    // held by Close
 	watched  chan struct{} // closed when nobody looks after the node's state any more
 }
 
@@ -212,9 +213,13 @@ func (n *Node) serveAPI() {
 }
 
 // Close drains and stops: the node says goodbye, finishes what clients wait
-// for, and closes its store. It takes at most as long as ctx allows.
+// for, and closes its store. When ctx ends, clients are waited for no more; what is
+// left then takes as long as a commit that is under way. To close a node that is
+// being closed is to wait for it.
 func (n *Node) Close(ctx context.Context) error {
 	n.drain.Do(func() { close(n.draining) })
+	n.closing.Lock()
+	defer n.closing.Unlock()
 	<-n.watched
 	if gossip.State(n.state.Load()) != gossip.Left {
 		n.state.Store(int32(gossip.Draining))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +39,30 @@ func TestAStartedClusterServesFreshReadsAtOnceAndLeavesNothingBehind(t *testing.
 	}
 	c.Close()
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil && !errors.Is(err, fs.ErrNotExist) || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// Close may be called by a test, by what it deferred, and by who gave up waiting for it.
+func TestAClusterThatIsClosedByManyAtOnceIsClosedOnce(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	c, err := servertest.Start(ctx, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(c.Close)
+	}
+	all.Wait()
+	for i, n := range c.Nodes() {
+		if err := n.Close(ctx); err != nil {
+			t.Errorf("n%d closed once more: %v", i+1, err)
+		}
+	}
+	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
