@@ -16,7 +16,9 @@ import (
 
 // open connects to the cluster that the flags name.
 func (s *session) open(ctx context.Context) (*cartwheel.DB, error) {
-	return s.openAt(ctx, s.addresses())
+	db, err := s.openAt(ctx, s.addresses())
+	s.unopened = err != nil
+	return db, err
 }
 
 func (s *session) openAt(ctx context.Context, addresses []string) (*cartwheel.DB, error) {
@@ -26,7 +28,10 @@ func (s *session) openAt(ctx context.Context, addresses []string) (*cartwheel.DB
 	db, err := cartwheel.Open(ctx, addresses, cartwheel.WithTimeout(s.timeout), cartwheel.WithAttemptTimeout(attempt),
 		cartwheel.WithoutRouting(), cartwheel.WithAPI(cartwheel.Unary))
 	var failed *cartwheel.Error
-	if err != nil && !errors.As(err, &failed) {
+	switch {
+	case errors.As(err, &failed):
+		failed.Op = s.command
+	case err != nil:
 		return nil, &usageError{err: err}
 	}
 	return db, err
@@ -74,6 +79,10 @@ func (s *session) target(ctx context.Context, arg string) (*target, error) {
 	}
 	db, err := s.open(ctx)
 	if err != nil {
+		var failed *cartwheel.Error
+		if errors.As(err, &failed) {
+			failed.Bucket, failed.Key = bucket, key
+		}
 		return nil, err
 	}
 	return &target{db: db, bucket: bucket, key: key}, nil
@@ -111,7 +120,7 @@ type reading struct {
 func (r *reading) flags(c *cobra.Command) {
 	c.Flags().Uint32Var(&r.r, "r", 0, "replicas to join (default: the cluster's R)")
 	c.Flags().BoolVar(&r.fast, "fast", false, "ask one replica only: cheapest, and possibly behind")
-	c.Flags().DurationVar(&r.maxStaleness, "max-staleness", 0, "answer from replicas at most this far behind, such as 5s, or fail (default: any)")
+	c.Flags().Var((*someTime)(&r.maxStaleness), "max-staleness", "answer from replicas at most this far behind, such as 5s, or fail (default: any)")
 	c.MarkFlagsMutuallyExclusive("r", "fast")
 }
 

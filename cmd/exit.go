@@ -121,8 +121,8 @@ func (s *session) report(errs io.Writer, err error) int {
 		if code == exitUnknown && known && failed.Reason != cartwheel.OperationExpired {
 			text += "; to find out, repeat it with --operation " + failed.OperationID
 		}
-		if known && failed.Op == "cluster.status" && failed.Reason == cartwheel.Unreachable {
-			text += "; is a cluster running? cartwheel dev starts one here, --endpoint names one elsewhere"
+		if known && s.unopened {
+			text += "; nothing was done" + s.advice(failed)
 		}
 		fmt.Fprintf(errs, "cartwheel: %s\n", text)
 	default:
@@ -142,6 +142,28 @@ func (s *session) report(errs io.Writer, err error) int {
 		}
 	}
 	return code
+}
+
+// advice is for somebody whose command found no node to ask.
+func (s *session) advice(failed *cartwheel.Error) string {
+	switch {
+	case failed.Reason == cartwheel.DeadlinePast:
+		return fmt.Sprintf("; --timeout is %v", s.timeout)
+	case failed.Reason == cartwheel.Refused:
+		return fmt.Sprintf("; is %s a node? --endpoint names one", failed.Endpoint)
+	case failed.Reason != cartwheel.Unreachable || failed.Err == nil:
+		return ""
+	}
+	const noTLS, onlyTLS, badTLS = "HTTP response to HTTPS client", "unexpected EOF", "tls: "
+	switch why := failed.Err.Error(); {
+	case strings.Contains(why, noTLS):
+		return fmt.Sprintf("; %s speaks no TLS: name it with http://", failed.Endpoint)
+	case strings.Contains(why, onlyTLS) && strings.HasPrefix(failed.Endpoint, "http://"):
+		return fmt.Sprintf("; if %s speaks TLS, name it with https://", failed.Endpoint)
+	case strings.Contains(why, badTLS):
+		return ""
+	}
+	return "; is a cluster running? cartwheel dev starts one here, --endpoint names one elsewhere"
 }
 
 // oneLine takes out what would break a line or play tricks on a terminal:

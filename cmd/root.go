@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // session is one run of the command line: its global flags, and how far it got.
@@ -20,6 +21,8 @@ type session struct {
 	timeout   time.Duration
 	verbose   bool
 	began     bool     // a command took over; what fails before that is usage
+	command   string   // that command: "set.add"
+	unopened  bool     // no node was found to ask
 	args      []string // as they were given
 }
 
@@ -37,13 +40,13 @@ func Main() int {
 func execute(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	root, s := newRoot() //nolint:contextcheck // commands get ctx from cobra when they run
 	s.args = args
-	root.SetArgs(setNegativesApart(args))
+	root.SetArgs(setNegativesApart(root, args))
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errs)
 	c, err := root.ExecuteContextC(ctx)
 	if err != nil && !s.began {
-		err = &usageError{command: c.CommandPath(), err: err}
+		err = &usageError{command: c.CommandPath(), err: plain(err)}
 		if jsonWanted.MatchString(strings.Join(args, " ")) {
 			s.output = "json" // the parser may not have come as far
 		}
@@ -137,7 +140,7 @@ func (s *session) watch(c *cobra.Command) {
 		if s.timeout <= 0 {
 			return fmt.Errorf("--timeout %v: want more than 0", s.timeout)
 		}
-		s.began = true
+		s.began, s.command = true, strings.ReplaceAll(commandName(c.CommandPath()), " ", ".")
 		return run(c, args)
 	}
 }
@@ -177,15 +180,18 @@ var jsonWanted = regexp.MustCompile(`(^| )(-o|--output)[ =]?json( |$)`)
 var negative = regexp.MustCompile(`^-[0-9]+$`)
 
 // setNegativesApart moves negative numbers behind a "--", so that the -3 of
-// "counter add likes/page-1 -3" is not read as flags. No flag takes one.
-func setNegativesApart(args []string) []string {
+// "counter add likes/page-1 -3" is not read as flags; one that is the value of a flag
+// stays.
+func setNegativesApart(root *cobra.Command, args []string) []string {
+	valued := map[string]bool{}
+	noteValued(root, valued)
 	var others, negatives []string
 	for i, arg := range args {
 		switch {
 		case arg == "--":
 			rest := append(negatives, args[i+1:]...)
 			return append(append(others, "--"), rest...)
-		case negative.MatchString(arg):
+		case negative.MatchString(arg) && (i == 0 || !valued[args[i-1]]):
 			negatives = append(negatives, arg)
 		default:
 			others = append(others, arg)
@@ -195,4 +201,18 @@ func setNegativesApart(args []string) []string {
 		return args
 	}
 	return slices.Concat(others, []string{"--"}, negatives)
+}
+
+// noteValued notes the flags that take the argument behind them.
+func noteValued(c *cobra.Command, valued map[string]bool) {
+	note := func(f *pflag.Flag) {
+		if f.NoOptDefVal == "" {
+			valued["--"+f.Name], valued["-"+f.Shorthand] = true, true
+		}
+	}
+	c.Flags().VisitAll(note)
+	c.PersistentFlags().VisitAll(note)
+	for _, sub := range c.Commands() {
+		noteValued(sub, valued)
+	}
 }

@@ -19,6 +19,7 @@ func TestNegativeNumbersAreNotFlags(t *testing.T) {
 		{"none are left alone", "counter add k 3 --w 2", "counter add k 3 --w 2"},
 		{"one goes behind the flags", "counter add k -3 --w 2", "counter add k --w 2 -- -3"},
 		{"one goes before what is already there", "set add k -3 -- --odd -4", "set add k -- -3 --odd -4"},
+		{"that of a flag stays with it", "set members k --limit -1 -2", "set members k --limit -1 -- -2"},
 		{"short flags stay flags", "set members k -o json", "set members k -o json"},
 		{"a lone minus is not a number", "blob put k -f -", "blob put k -f -"},
 		{"a fraction is none of ours", "counter add k -3.5", "counter add k -3.5"},
@@ -27,7 +28,7 @@ func TestNegativeNumbersAreNotFlags(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			args := strings.Fields(test.args)
 			kept := slices.Clone(args)
-			if got := strings.Join(setNegativesApart(args), " "); got != test.want {
+			if got := strings.Join(setNegativesApart(Root(), args), " "); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 			if !slices.Equal(args, kept) {
@@ -96,7 +97,7 @@ func TestTheExamplesOfTheHelpAreCommandsThatExist(t *testing.T) {
 			command = strings.FieldsFunc(command, func(r rune) bool { return strings.ContainsRune("|<>;\n", r) })[0]
 			args, _ := words(strings.TrimSpace(command))
 			root := Root()
-			sub, rest, err := root.Find(setNegativesApart(args))
+			sub, rest, err := root.Find(setNegativesApart(root, args))
 			if err == nil {
 				err = sub.ParseFlags(rest)
 			}

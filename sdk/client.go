@@ -103,6 +103,10 @@ func Open(ctx context.Context, addresses []string, opts ...Option) (*DB, error) 
 	db := &DB{config: cfg, endpoints: list, router: newRouter(cfg, list, l), clock: &serverClock{}, issuer: ids, life: l, close: closeConnections}
 	if err := db.setClock(ctx); err != nil {
 		_ = db.Close()
+		var failed *Error
+		if errors.As(err, &failed) {
+			failed.Op = "open" // that it asks for the time is nobody's business
+		}
 		return nil, err
 	}
 	if db.router != nil {

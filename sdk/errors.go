@@ -89,7 +89,7 @@ var reasons = map[cartwheelv1.ErrorDetail_Reason]Reason{
 // Error is every error of an operation. Unless OutcomeUnknown is set, a failed
 // mutation changed nothing.
 type Error struct {
-	Op             string // "set.add"
+	Op             string // "set.add"; "open" of Open
 	Bucket, Key    string
 	Reason         Reason
 	OutcomeUnknown bool       // a mutation that may have taken effect
@@ -107,18 +107,18 @@ type Error struct {
 // reached, needed 2, got 1; outcome unknown, tried 3 times".
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("cartwheel: " + e.Op)
+	where := e.Op
 	if e.Bucket != "" || e.Key != "" {
-		fmt.Fprintf(&b, " %s/%s", e.Bucket, e.Key)
+		where += " " + clip(e.Bucket, maxBucket) + "/" + clip(e.Key, maxKey)
 	}
-	b.WriteString(": " + string(e.Reason))
+	b.WriteString("cartwheel: " + where + ": " + string(e.Reason))
 	if e.Needed > 0 {
 		fmt.Fprintf(&b, ", needed %d, got %d", e.Needed, e.Answered)
 	}
 	switch {
 	case e.Reason == TooStale:
 		fmt.Fprintf(&b, ", asked for at most %v", time.Duration(e.Limit)*time.Millisecond)
-	case e.Limit > 0:
+	case e.Limit > 0 && e.Actual > e.Limit: // else it is no upper bound, and the node's words say what it is
 		fmt.Fprintf(&b, ", limit %d, got %d", e.Limit, e.Actual)
 	}
 	if e.Staleness != nil {
@@ -131,9 +131,33 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, "; tried %d times", e.Attempts)
 	}
 	if e.Err != nil {
-		fmt.Fprintf(&b, ": %v", e.Err)
+		b.WriteString(": " + words(e.Err, where))
 	}
 	return b.String()
+}
+
+// words are those of an error without what a node repeats: its code, which the
+// reason says better, and where it was.
+func words(err error, where string) string {
+	text := err.Error()
+	var failed *connect.Error
+	if !errors.As(err, &failed) || detailOf(failed) == nil {
+		return text
+	}
+	return strings.Replace(text, failed.Error(), strings.TrimPrefix(failed.Message(), where+": "), 1)
+}
+
+// Names that are too long are cut, as nodes do.
+const (
+	maxBucket = 64
+	maxKey    = 1 << 10
+)
+
+func clip(name string, limit int) string {
+	if len(name) <= limit {
+		return name
+	}
+	return strings.ToValidUTF8(name[:min(limit, 64)], "") + "…"
 }
 
 // Unwrap returns Err.

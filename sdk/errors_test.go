@@ -55,7 +55,7 @@ func TestErrorsCarryTheReasonTheNumbersAndWhetherTheOutcomeIsKnown(t *testing.T)
 		}, cartwheel.Refused, true, "tripped"},
 		{"a name that is not UTF-8 is not sent", nil, func(ctx context.Context, db *cartwheel.DB) error {
 			return db.Set("carts", "1").Add(ctx, "milk", "\xff")
-		}, cartwheel.InvalidName, false, "names are UTF-8"},
+		}, cartwheel.InvalidName, false, `names are UTF-8, and "\xff" is not`},
 		{"nor asked about", nil, func(ctx context.Context, db *cartwheel.DB) error {
 			_, err := db.Set("carts", "1").Contains(ctx, "\xff")
 			return err

@@ -3,6 +3,7 @@ package cartwheel
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -195,12 +196,15 @@ func ask[Res any](ctx context.Context, db *DB, c *call, send invoke[Res]) (res *
 // checkNames refuses what protobuf could not carry; limits are the server's to
 // hold.
 func (c *call) checkNames(names ...string) error {
-	valid := utf8.ValidString(c.bucket) && utf8.ValidString(c.key)
-	for _, name := range names {
-		valid = valid && utf8.ValidString(name)
-	}
-	if !valid {
-		return &Error{Op: c.op, Bucket: c.bucket, Key: c.key, Reason: InvalidName, OperationID: c.operationID, Err: errNotUTF8}
+	for _, given := range [][]string{{c.bucket, c.key}, names} {
+		for _, name := range given {
+			if !utf8.ValidString(name) {
+				return &Error{
+					Op: c.op, Bucket: c.bucket, Key: c.key, Reason: InvalidName, OperationID: c.operationID,
+					Err: fmt.Errorf("%w, and %q is not", errNotUTF8, clip(name, 64)),
+				}
+			}
+		}
 	}
 	return nil
 }
