@@ -35,16 +35,16 @@ type mapChange struct {
 // steps gathers the changes of several flags in the order in which they are given.
 type steps []cartwheel.MapChange
 
-// step is one flag, which may be repeated.
-type step struct {
-	into *steps
+// step is one flag, which may be repeated, and the changes into which it goes.
+type step[C any] struct {
+	into *[]C
 	form string // how its value is written
-	make func(text string) (cartwheel.MapChange, error)
+	make func(text string) (C, error)
 }
 
-func (f step) String() string { return "" }
-func (f step) Type() string   { return f.form }
-func (f step) Set(text string) error {
+func (f step[C]) String() string { return "" }
+func (f step[C]) Type() string   { return f.form }
+func (f step[C]) Set(text string) error {
 	change, err := f.make(text)
 	if err == nil {
 		*f.into = append(*f.into, change)
@@ -74,7 +74,7 @@ func named(change func(name string) cartwheel.MapChange) (string, func(string) (
 func (all *steps) flags(c *cobra.Command) {
 	add := func(name, usage string) func(string, func(string) (cartwheel.MapChange, error)) {
 		return func(form string, change func(string) (cartwheel.MapChange, error)) {
-			c.Flags().Var(step{all, form, change}, name, usage)
+			c.Flags().Var(step[cartwheel.MapChange]{(*[]cartwheel.MapChange)(all), form, change}, name, usage)
 		}
 	}
 	add("increment", "add to a counter; N may be negative")(pair("NAME=N", func(name, n string) (cartwheel.MapChange, error) {

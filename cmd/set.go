@@ -18,12 +18,12 @@ func newSetCommand(s *session) *cobra.Command {
 away what was observed: by a read made for the purpose, or by the given context.`,
 	}
 	asGroup(c)
-	c.AddCommand(newSetAddCommand(s), newSetRemoveCommand(s), newSetContainsCommand(s),
+	c.AddCommand(newSetAddCommand(s), newSetRemoveCommand(s), newSetUpdateCommand(s), newSetContainsCommand(s),
 		newSetSizeCommand(s), newSetMembersCommand(s), newSetClearCommand(s))
 	return c
 }
 
-// setChange is the answer of add, remove and clear.
+// setChange is the answer of add, remove, update and clear.
 type setChange struct {
 	of
 	Members []string `json:"members,omitempty"`
@@ -100,6 +100,60 @@ Removing a member that is not there succeeds.`,
 	return c
 }
 
+// setStep is one change of an update.
+type setStep struct {
+	member string
+	remove bool
+}
+
+func newSetUpdateCommand(s *session) *cobra.Command {
+	var m mutation
+	var with shown
+	var l lasting
+	var all []setStep
+	var note string
+	c := &cobra.Command{
+		Use:   "update KEY",
+		Short: "Put members in and take others out, all in one step",
+		Long: `Put members in and take others out, all in one step. Each change is a flag, and may be
+given many times; they happen in the order given, and are seen as a whole or not at
+all. What is removed is what a read now shows of it, or exactly what a context showed.
+A note and an expiry are those of all that is added.`,
+		Example: `  cartwheel set update carts/42 --remove milk --add "oat milk"
+  cartwheel set update tasks/42 --remove open --add done --note "by Ann" --expires 24h
+  cartwheel set update carts/42 --remove eggs --add flour --context @seen`,
+		Args: takes("KEY", 1, 1),
+	}
+	c.Flags().Var(step[setStep]{&all, "MEMBER", func(name string) (setStep, error) { return setStep{member: name}, nil }}, "add", "put a member in")
+	c.Flags().Var(step[setStep]{&all, "MEMBER", func(name string) (setStep, error) { return setStep{name, true}, nil }}, "remove", "take a member out")
+	m.flags(c)
+	l.flags(c)
+	with.flags(c)
+	c.Flags().StringVar(&note, "note", "", "note that travels with the members added")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		changes, adds := make([]cartwheel.Change, len(all)), false
+		for i, step := range all {
+			if changes[i] = cartwheel.Removing(step.member); !step.remove {
+				changes[i], adds = cartwheel.Adding(cartwheel.Member{Name: step.member, Note: []byte(note)}), true
+			}
+		}
+		switch {
+		case len(all) == 0:
+			return usagef("set update %s: no change given, want --add or --remove", args[0])
+		case (note != "" || l.expires != "") && !adds:
+			return usagef("set update %s: --note or --expires, and nothing is added", args[0])
+		}
+		until, err := l.options("set update")
+		if err != nil {
+			return err
+		}
+		return s.removeShown(c, args, &m, &with, func(set *cartwheel.Set, shown cartwheel.Context) error {
+			return set.With(until...).UpdateWith(c.Context(), shown, changes...)
+		})
+	}
+	return c
+}
+
 func newSetClearCommand(s *session) *cobra.Command {
 	var m mutation
 	var with shown
@@ -121,7 +175,7 @@ func newSetClearCommand(s *session) *cobra.Command {
 	return c
 }
 
-// removeShown carries out an observed remove and answers it.
+// removeShown carries out what removes something observed, and answers it.
 func (s *session) removeShown(c *cobra.Command, args []string, m *mutation, with *shown, remove func(*cartwheel.Set, cartwheel.Context) error) error {
 	token, err := with.context()
 	if err != nil {
