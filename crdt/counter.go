@@ -126,14 +126,14 @@ func (v Void) String() string { return fmt.Sprintf("void %v of %+d", v.Voided, v
 // Tally is a counter's row, decoded: what is needed to read it, to increment it
 // and to reset it.
 type Tally struct {
-	newest map[dvv.Actor]Component // newest live entry of each actor
-	floor  map[dvv.Actor]Component // highest component over all live resets
+	newest Reset // newest live entry of each actor
+	floor  Reset // highest component over all live resets
 	voids  []Void
 	own    []Operation // that put resets beside their own increments, sorted
 	live   []Live
 
-	lapsed []Component             // newest entries whose time is over, by actor; they are in floor
-	resets map[dvv.Actor]Component // if any are: what floor was before
+	lapsed Reset // newest entries whose time is over, by actor; they are in floor
+	resets Reset // if any are: what floor was before
 }
 
 // Tally decodes the row of a counter, whatever has expired in it.
@@ -142,11 +142,7 @@ func (r Row) Tally() (*Tally, error) { return r.TallyAt(0) }
 // TallyAt decodes the row of a counter as it reads at a time, in milliseconds since
 // the Unix epoch: an entry whose time is over reads as if it were reset.
 func (r Row) TallyAt(wallMillis int64) (*Tally, error) {
-	t := &Tally{
-		newest: make(map[dvv.Actor]Component, len(r.Live)),
-		floor:  map[dvv.Actor]Component{},
-		live:   r.Live,
-	}
+	t := &Tally{newest: make(Reset, 0, min(len(r.Live), 4)), live: r.Live}
 	for _, l := range r.Live {
 		if err := t.add(l); err != nil {
 			return nil, fmt.Errorf("counter under %v: %w", l.Dot, err)
@@ -163,7 +159,7 @@ func (t *Tally) add(l Live) error {
 		if err != nil {
 			return err
 		}
-		raise(t.newest, Component{l.Dot.Actor, l.Dot.Seq, e})
+		t.newest.raise(Component{l.Dot.Actor, l.Dot.Seq, e})
 	case KindReset:
 		z, owns, err := decodeReset(l.Payload)
 		if err != nil {
@@ -175,7 +171,7 @@ func (t *Tally) add(l Live) error {
 			}
 		}
 		for _, c := range z {
-			raise(t.floor, c)
+			t.floor.raise(c)
 		}
 	case KindVoid:
 		v, err := DecodeVoid(l.Payload)
@@ -192,11 +188,30 @@ func (t *Tally) add(l Live) error {
 // raise keeps the component of the highest seq. Of one seq with different
 // totals (the same dot with different bytes, which cannot happen) the larger is
 // kept, in every merge order.
-func raise(m map[dvv.Actor]Component, c Component) {
-	old, ok := m[c.Actor]
-	if !ok || c.Seq > old.Seq || c.Seq == old.Seq && old.less(c) {
-		m[c.Actor] = c
+func (z *Reset) raise(c Component) {
+	at, met := z.find(c.Actor)
+	if !met {
+		*z = slices.Insert(*z, at, c)
+		return
 	}
+	if old := &(*z)[at]; c.Seq > old.Seq || c.Seq == old.Seq && old.less(c) {
+		*old = c
+	}
+}
+
+func (z Reset) find(a dvv.Actor) (at int, met bool) {
+	if n := len(z); n == 0 || z[n-1].Actor < a { // rows are in this order
+		return n, false
+	}
+	return slices.BinarySearchFunc(z, a, func(c Component, a dvv.Actor) int { return cmp.Compare(c.Actor, a) })
+}
+
+// of returns an actor's component, empty when there is none.
+func (z Reset) of(a dvv.Actor) Component {
+	if at, met := z.find(a); met {
+		return z[at]
+	}
+	return Component{}
 }
 
 func (c Component) less(d Component) bool {
@@ -206,11 +221,11 @@ func (c Component) less(d Component) bool {
 }
 
 // covered tells whether a reset saw the increment at d.
-func (t *Tally) covered(d dvv.Dot) bool { return d.Seq <= t.floor[d.Actor].Seq }
+func (t *Tally) covered(d dvv.Dot) bool { return d.Seq <= t.floor.of(d.Actor).Seq }
 
 // counted tells whether the raw value includes the increment at d.
 func (t *Tally) counted(d dvv.Dot) bool {
-	return d.Seq <= t.newest[d.Actor].Seq && !t.covered(d)
+	return d.Seq <= t.newest.of(d.Actor).Seq && !t.covered(d)
 }
 
 // Exact returns the counter's value: for each actor, what its newest entry has
@@ -223,8 +238,8 @@ func (t *Tally) Exact() Total {
 
 // sums returns what was added and what was taken away.
 func (t *Tally) sums() (p, n Total) {
-	for a, e := range t.newest {
-		if z := t.floor[a]; e.Seq > z.Seq {
+	for _, e := range t.newest {
+		if z := t.floor.of(e.Actor); e.Seq > z.Seq {
 			p, n = p.Add(e.P.Sub(z.P)), n.Add(e.N.Sub(z.N))
 		}
 	}
@@ -241,6 +256,9 @@ func (t *Tally) sums() (p, n Total) {
 // may name different winners for one loser, and both matter: the smaller winner
 // may not have arrived here, while the other is counted already.
 func (t *Tally) repeated() (p, n Total) {
+	if len(t.voids) == 0 {
+		return p, n
+	}
 	for copies, dots := range t.copies() {
 		var counted, resets uint64
 		foreign := t.foreign(copies.op)
@@ -248,7 +266,7 @@ func (t *Tally) repeated() (p, n Total) {
 			switch {
 			case t.counted(d):
 				counted++
-			case d.Seq <= foreign[d.Actor].Seq:
+			case d.Seq <= foreign.of(d.Actor).Seq:
 				resets++
 			}
 		}
@@ -295,7 +313,7 @@ func (r Row) IsReset() bool { return len(r.Live) == 1 && r.Live[0].Payload.Kind(
 // Forget takes the tally as it will be under a reset that is about to be put.
 func (t *Tally) Forget(z Reset) {
 	for _, c := range z {
-		raise(t.floor, c)
+		t.floor.raise(c)
 	}
 }
 
@@ -318,12 +336,9 @@ func (t *Tally) Increment(actor dvv.Actor, delta int64) (e Entry, kills []dvv.Do
 // stays alive until both dots it speaks of are under the reset: a copy of the
 // operation that was not seen yet is still to be taken back when it arrives.
 func (t *Tally) Reset() (Reset, []dvv.Dot) {
-	top := make(map[dvv.Actor]Component, len(t.newest)+len(t.floor))
-	for _, c := range t.newest {
-		raise(top, c)
-	}
+	top := slices.Clone(t.newest)
 	for _, c := range t.floor {
-		raise(top, c)
+		top.raise(c)
 	}
 	return t.covering(top, nil)
 }
@@ -332,14 +347,12 @@ func (t *Tally) Reset() (Reset, []dvv.Dot) {
 // perhaps more, and the dots of all that it makes idle. Voids of some operations stay:
 // to these the reset says of some copies only that others took them back, and the
 // voids tell which belong together.
-func (t *Tally) covering(top map[dvv.Actor]Component, but []Operation) (Reset, []dvv.Dot) {
-	z := make(Reset, 0, len(top))
-	for _, c := range top {
-		c.Expires = 0
-		z = append(z, c)
+func (t *Tally) covering(top Reset, but []Operation) (Reset, []dvv.Dot) {
+	z := slices.Clone(top)
+	for i := range z {
+		z[i].Expires = 0
 	}
-	slices.SortFunc(z, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
-	under := func(d dvv.Dot) bool { return d.Seq <= top[d.Actor].Seq }
+	under := func(d dvv.Dot) bool { return d.Seq <= top.of(d.Actor).Seq }
 	var kills []dvv.Dot
 	for _, l := range t.live {
 		idle := true

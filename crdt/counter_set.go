@@ -49,7 +49,7 @@ func (t *Tally) beside(z Reset, ops ...Operation) Payload {
 		p = AppendOperation(p, op)
 		foreign := t.foreign(op)
 		for _, c := range z {
-			p = pack.AppendUint(p, foreign[c.Actor].Seq)
+			p = pack.AppendUint(p, foreign.of(c.Actor).Seq)
 		}
 	}
 	return p
@@ -92,11 +92,11 @@ func readOwn(r *pack.Reader, z Reset, sofar []own) own {
 
 // foreign is how far resets reach that an operation did not put itself. What expires
 // is no reset of others to an operation that set the counter to a value.
-func (t *Tally) foreign(op Operation) map[dvv.Actor]Component {
+func (t *Tally) foreign(op Operation) Reset {
 	if !slices.Contains(t.own, op) {
 		return t.floor
 	}
-	floor := make(map[dvv.Actor]Component, len(t.floor))
+	floor := make(Reset, 0, len(t.floor))
 	for _, l := range t.live {
 		if l.Payload.Kind() != KindReset {
 			continue
@@ -107,7 +107,7 @@ func (t *Tally) foreign(op Operation) map[dvv.Actor]Component {
 		}
 		for i, c := range z {
 			c.Seq = foreignSeq(c, i, owns, op)
-			raise(floor, c)
+			floor.raise(c)
 		}
 	}
 	return floor

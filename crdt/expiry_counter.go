@@ -1,9 +1,7 @@
 package crdt
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/cartwheel-db/cartwheel/dvv"
@@ -25,10 +23,9 @@ func (t *Tally) lapse(wallMillis int64) {
 	if len(t.lapsed) == 0 {
 		return
 	}
-	slices.SortFunc(t.lapsed, func(a, b Component) int { return cmp.Compare(a.Actor, b.Actor) })
-	t.resets = maps.Clone(t.floor)
+	t.resets = slices.Clone(t.floor)
 	for _, e := range t.lapsed {
-		raise(t.floor, e)
+		t.floor.raise(e)
 	}
 }
 
@@ -43,8 +40,8 @@ func (t *Tally) earliest() (at int64) {
 // Expires returns when the last of the counter expires, 0 for never.
 func (t *Tally) Expires() (at int64) {
 	first := true
-	for a, e := range t.newest {
-		if e.Seq <= t.floor[a].Seq {
+	for _, e := range t.newest {
+		if e.Seq <= t.floor.of(e.Actor).Seq {
 			continue
 		}
 		if at = Later(at, e.Expires); first {
@@ -68,8 +65,9 @@ func (t *Tally) IncrementUntil(actor dvv.Actor, delta, expires int64) (e Entry, 
 	if over && after.Negative() == (delta < 0) {
 		return Entry{}, nil, nil, 0, fmt.Errorf("%w: %v%+d", ErrOverflow, before, delta)
 	}
-	base, own := t.newest[actor]
-	if floor := t.floor[actor]; floor.Seq >= base.Seq {
+	base := t.newest.of(actor)
+	own := base.Seq > 0
+	if floor := t.floor.of(actor); floor.Seq >= base.Seq {
 		base, own = floor, false
 	}
 	e = base.Entry
@@ -107,9 +105,9 @@ func (t *Tally) Lapse() (Payload, []dvv.Dot) {
 // over returns the reset of some entries whose time is over, which carries on the
 // earlier ones, and the dots that it replaces.
 func (t *Tally) over(entries ...Component) (Payload, []dvv.Dot) {
-	top := maps.Clone(t.resets)
+	top := slices.Clone(t.resets)
 	for _, c := range entries {
-		raise(top, c)
+		top.raise(c)
 	}
 	z, kills := t.covering(top, t.own)
 	return t.beside(z, t.own...), kills
