@@ -50,6 +50,8 @@ type loop struct {
 	reopens atomic.Uint64
 	expired atomic.Uint64 // forwarded mutations whose time was over when their turn came
 	asides  atomic.Uint64 // damaged files set aside
+	view    *store.View   // of this turn, nil before it has read
+	reading bool          // from it
 	broken  error         // a read found the store failed
 	told    map[string]bool
 	full    bool // the last commit found no space
@@ -160,6 +162,7 @@ func (l *loop) now() replica.Now {
 func (l *loop) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	defer l.endView()
 	committing := false
 	for {
 		if l.broken != nil && l.resume == nil && !committing && !l.closing {
@@ -179,6 +182,7 @@ func (l *loop) run() {
 			l.refuseAll("the node is shutting down")
 			return
 		}
+		l.endView()
 		timer.Reset(max(0, time.Duration(l.shard.NextTick()-l.now().Mono)))
 		select {
 		case in := <-l.frames:
@@ -265,6 +269,7 @@ func (l *loop) take(in input) {
 // begin opens a transaction, lets the shard fill it and hands it to be synced.
 // It tells whether a commit is under way now.
 func (l *loop) begin() bool {
+	l.endView()
 	tx, err := l.store.Begin()
 	if err != nil {
 		l.reopen(err)

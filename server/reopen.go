@@ -94,16 +94,7 @@ func setAside(path string, now time.Time) (aside string, err error) {
 func (l *loop) serve(s *store.Store, actor dvv.Actor) error {
 	cfg := l.cfg.replica
 	cfg.NewActor = randomActor
-	cfg.Read = func(fn func(replica.View) error) error {
-		v, err := s.View()
-		if err == nil {
-			err = errors.Join(fn(v), v.Close())
-		}
-		if errors.Is(err, store.ErrFailed) {
-			l.broken = err // no write may come that would find it out
-		}
-		return err
-	}
+	l.store, cfg.Read = s, l.read
 	cfg.Hold = func() (replica.View, func() error, error) {
 		v, err := s.View()
 		if err != nil {
@@ -112,10 +103,11 @@ func (l *loop) serve(s *store.Store, actor dvv.Actor) error {
 		return v, v.Close, nil
 	}
 	shard, err := replica.New(cfg, actor, l.ring, l.now())
+	l.endView()
 	if err != nil {
 		return err
 	}
-	l.store, l.shard, l.broken = s, shard, nil
+	l.shard, l.broken = shard, nil
 	for _, d := range s.Damaged() {
 		shard.Damaged(l.now(), d)
 	}
@@ -138,6 +130,7 @@ func (l *loop) reopen(cause error) {
 	l.flush()
 	l.refuseAll(fmt.Sprintf("the store failed: %v", cause))
 	l.shard.Release()
+	l.endView()
 	if l.full = errors.Is(cause, store.ErrFull) && !errors.Is(cause, store.ErrFailed); l.full {
 		if err := l.serve(l.store, l.store.Renew()); err == nil {
 			l.rest()

@@ -19,6 +19,7 @@ type benchShard struct {
 	b     *testing.B
 	shard *replica.Shard
 	store *store.Store
+	view  *store.View // of the turn
 	now   replica.Now
 	op    uint64
 }
@@ -38,19 +39,27 @@ func newBenchShard(b *testing.B) *benchShard {
 	}
 	b.Cleanup(func() { _ = s.Close() })
 	d := &benchShard{b: b, store: s, now: replica.Now{Mono: 1, Wall: time.Now().UnixMilli()}}
-	read := func(fn func(replica.View) error) error {
-		v, err := s.View()
-		if err != nil {
-			return err
+	read := func(fn func(replica.View) error) (err error) {
+		if d.view == nil {
+			if d.view, err = s.View(); err != nil {
+				return err
+			}
 		}
-		defer func() { _ = v.Close() }()
-		return fn(v)
+		return fn(d.view)
 	}
 	d.shard, err = replica.New(replica.Config{Self: "n1", NewActor: randomActor, R: 1, W: 1, Read: read}, s.Actor(), r, d.now)
 	if err != nil {
 		b.Fatal(err)
 	}
 	return d
+}
+
+func (d *benchShard) endTurn() []any {
+	if d.view != nil {
+		_ = d.view.Close()
+		d.view = nil
+	}
+	return d.shard.Outputs()
 }
 
 // commit makes n mutations durable in one transaction.
@@ -63,6 +72,7 @@ func (d *benchShard) commit(n int, mutation func(i int) replica.Mutation) {
 		m.Op = crdt.Operation{Client: [16]byte{1}, Seq: d.op, Issued: d.now.Wall}
 		d.shard.Request(d.now, replica.Request{ID: d.op, Deadline: d.now.Mono + 1e9, Mutation: &m})
 	}
+	outputs := d.endTurn()
 	tx, err := d.store.Begin()
 	if err == nil {
 		err = d.shard.Fill(d.now, tx)
@@ -75,7 +85,7 @@ func (d *benchShard) commit(n int, mutation func(i int) replica.Mutation) {
 	}
 	d.shard.Committed(d.now, nil)
 	answered := 0
-	for _, o := range d.shard.Outputs() {
+	for _, o := range append(outputs, d.endTurn()...) {
 		reply, ok := o.(replica.Reply)
 		if !ok || reply.Result.Failure != nil || !reply.Result.Wrote {
 			d.b.Fatalf("after %d mutations: %+v", n, o)
@@ -160,5 +170,25 @@ func BenchmarkIncrement(b *testing.B) {
 	}
 	for _, group := range []int{1, 8, 64} {
 		b.Run(fmt.Sprintf("increments=%d", group), func(b *testing.B) { d.measure(b, group, increment) })
+	}
+}
+
+// BenchmarkReadOneReplica is what a read of a counter from one replica costs the
+// shard and its store, eight of them a turn: what a fast read costs a node beside
+// carrying it.
+func BenchmarkReadOneReplica(b *testing.B) {
+	d := newBenchShard(b)
+	keys := make([]crdt.Key, 1000)
+	d.commit(len(keys), func(i int) replica.Mutation {
+		keys[i] = crdt.Key{Type: crdt.Counter, Bucket: "bench", Name: fmt.Sprint("counter-", i)}
+		return replica.Mutation{Key: keys[i], Verb: replica.Add, Delta: 1}
+	})
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		d.op++
+		d.shard.Request(d.now, replica.Request{ID: d.op, Deadline: d.now.Mono + 1e9, Query: &replica.Query{Key: keys[n%len(keys)]}})
+		if n%8 == 7 {
+			d.endTurn()
+		}
 	}
 }
