@@ -82,6 +82,20 @@ func (s *Shard) answerTo(to ring.NodeID, m Asking) {
 	s.send(to, a)
 }
 
+// asked is a question while it is answered, and what came of it.
+type asked struct {
+	of        Asking
+	answer    Answer
+	uncounted error // why the rows were not counted
+}
+
+func (s *Shard) answerFrom(v View) (err error) {
+	if s.asked.answer, err = Ask(v, s.asked.of.Partition, s.asked.of.Query); err == nil && s.asked.of.Query.Count != 0 {
+		s.asked.uncounted = s.countFor(v, s.asked.of, &s.asked.answer)
+	}
+	return err
+}
+
 func (s *Shard) answer(m Asking) Answered {
 	out := Answered{ID: m.ID, Staleness: Staleness{Bound: Unknown, Reachable: Unknown}}
 	if s.owns(m.Partition) {
@@ -96,14 +110,10 @@ func (s *Shard) answer(m Asking) Answered {
 		out.Failed = true // rows and clock do not fit
 		return out
 	}
-	var met error
-	err := s.cfg.Read(func(v View) (err error) {
-		if out.Answer, err = Ask(v, m.Partition, m.Query); err == nil && m.Query.Count != 0 {
-			met = s.countFor(v, m, &out.Answer)
-		}
-		return err
-	})
-	_ = s.damaged(m.Partition, met) // what cannot be counted can be read
+	s.asked = asked{of: m}
+	err := s.cfg.Read(s.readAsked)
+	_ = s.damaged(m.Partition, s.asked.uncounted) // what cannot be counted can be read
+	out.Answer, s.asked = s.asked.answer, asked{}
 	if out.Failed = err != nil; out.Failed {
 		s.damaged(m.Partition, err)
 		out.Ready, out.Answer = false, Answer{}

@@ -20,10 +20,14 @@ func (s *Shard) valid(partition int) bool {
 }
 
 // loaded returns a partition's replica, loading it from the committed state.
-func (s *Shard) loaded(id int) (p *part, err error) {
-	if p = s.parts[id]; p != nil {
+func (s *Shard) loaded(id int) (*part, error) {
+	if p := s.parts[id]; p != nil {
 		return p, nil
 	}
+	return s.load(id)
+}
+
+func (s *Shard) load(id int) (p *part, err error) {
 	err = s.cfg.Read(func(v View) error {
 		p, err = s.part(v, id)
 		return err

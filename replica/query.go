@@ -135,12 +135,12 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 	if q.Count != 0 && len(q.Fields) == 0 {
 		return a, nil // how many there are is for [Answer.countMembers]
 	}
-	fields, size := slices.Compact(slices.Sorted(slices.Values(q.Fields))), 0
+	fields, size := onlyRow, 0
+	if len(q.Fields) > 0 {
+		fields = slices.Compact(slices.Sorted(slices.Values(q.Fields)))
+	}
 	if q.Key.Type == crdt.Map {
 		return a, a.paths(v, p, q, fields)
-	}
-	if len(fields) == 0 {
-		fields = []string{""}
 	}
 	for _, f := range fields {
 		row, err := v.Row(p, crdt.Address{Key: q.Key, Field: f})
@@ -158,11 +158,14 @@ func Ask(v View, p int, q Query) (a Answer, err error) {
 	return a, nil
 }
 
+// onlyRow is the field of a value's only row.
+var onlyRow = []string{""}
+
 // paths answers for rows of a map: each by its path, all those of a set field, or
 // every one. Beyond the bounds it says that there are more.
 func (a *Answer) paths(v View, p int, q Query, fields []string) error {
 	if q.Every {
-		fields = []string{""}
+		fields = onlyRow
 	}
 	size, whole := 0, "" // the set field that was read last
 	present := 0
@@ -275,7 +278,10 @@ func Merge(answers []Answer) Merged {
 			m.More = true
 		}
 		if i == 0 {
-			m.Clock, m.Dead = a.Clock.Clone(), a.Dead.Clone()
+			m.Clock, m.Dead = a.Clock, a.Dead
+			if len(answers) > 1 { // nobody else has those of the only answer
+				m.Clock, m.Dead = a.Clock.Clone(), a.Dead.Clone()
+			}
 		} else {
 			m.Clock.Join(a.Clock)
 			m.Dead.Join(a.Dead)
@@ -297,6 +303,9 @@ func Merge(answers []Answer) Merged {
 // joinedBefore returns, for each answer but the first, what those before it know
 // together. It is the same for all rows, of which there may be very many.
 func joinedBefore(answers []Answer) []crdt.Side {
+	if len(answers) == 1 {
+		return nil
+	}
 	known := make([]crdt.Side, len(answers))
 	for i := 1; i < len(answers); i++ {
 		before := crdt.Side{Clock: answers[i-1].Clock, Dead: answers[i-1].Dead}
@@ -333,6 +342,9 @@ func (a *Answer) row(field string) crdt.Row {
 
 func fieldsOf(answers []Answer) []string {
 	if len(answers) == 1 {
+		if rows := answers[0].Rows; len(rows) == 1 && rows[0].Field == "" {
+			return onlyRow
+		}
 		fields := make([]string, len(answers[0].Rows))
 		for i, f := range answers[0].Rows {
 			fields[i] = f.Field

@@ -16,7 +16,8 @@ type read struct {
 	maxStale int64
 	session  *dvv.Clock
 	deadline int64
-	done     func(Result)
+	request  uint64       // of the client who is told the result,
+	done     func(Result) // unless somebody else is
 
 	count   quorum.Read[ring.NodeID]
 	answers []Answer
@@ -30,6 +31,14 @@ type read struct {
 
 	hash   [16]byte // of this node's own rows, when they were large at first
 	hashed []Found  // those rows; nil when there are none
+
+	// Room for what most reads come to.
+	few struct {
+		answers [2]Answer
+		from    [2]ring.NodeID
+		fresh   [2]freshness
+		asks    [2]uint64
+	}
 }
 
 // freshness is the staleness of one answer on this node's clock: all that was
@@ -74,7 +83,7 @@ func (s *Shard) query(r Request) {
 	if need <= 0 {
 		need = s.cfg.R
 	}
-	s.read(&read{q: *r.Query, maxStale: r.MaxStale, session: r.Session, deadline: r.Deadline, done: func(res Result) { s.reply(r.ID, res) }}, need)
+	s.read(&read{q: *r.Query, maxStale: r.MaxStale, session: r.Session, deadline: r.Deadline, request: r.ID}, need)
 }
 
 // read asks replicas until need ready owners have answered, and what they say
@@ -83,13 +92,15 @@ func (s *Shard) read(r *read, need int) {
 	r.part = s.ring.Partition(r.q.Key.Bucket, r.q.Key.Name)
 	r.count = quorum.NewRead[ring.NodeID](need, nil)
 	s.Stats.ReadsMerged++
-	s.hedgeLater(r)
-	s.await(r)
-	// This node's own answer costs no message.
+	r.answers, r.from, r.fresh, r.asks = r.few.answers[:0], r.few.from[:0], r.few.fresh[:0], r.few.asks[:0]
+	// This node's own answer costs no message, and may be all that is wanted.
 	if s.owns(r.part) {
 		s.askReplica(r, s.cfg.Self)
 	}
-	s.readOn(r)
+	if s.readOn(r); !r.ended {
+		s.hedgeLater(r)
+		s.await(r)
+	}
 }
 
 // readOn goes on with a read after its count changed: it is over, or the next
@@ -185,5 +196,9 @@ func (s *Shard) endRead(r *read) {
 			s.failed(id)
 		}
 	}
-	r.done(res)
+	if r.done != nil {
+		r.done(res)
+		return
+	}
+	s.reply(r.request, res)
 }

@@ -38,17 +38,19 @@ type Shard struct {
 	queueBytes int
 	committing *commit
 
-	nextID   uint64
-	writes   map[place][]*write
-	asks     map[uint64]ask
-	latency  latency // of answers
-	waiting  []asking
-	wokenAt  int64 // when those were looked through
-	wakeDue  bool  // they will be, in a moment
-	forwards map[uint64]*forward
-	pending  []waiter // what has a deadline, in order of arrival
-	sweepAt  int64
-	timers   timers
+	nextID    uint64
+	writes    map[place][]*write
+	asks      map[uint64]ask
+	asked     asked            // while it is answered
+	readAsked func(View) error // answerFrom, made once
+	latency   latency          // of answers
+	waiting   []asking
+	wokenAt   int64 // when those were looked through
+	wakeDue   bool  // they will be, in a moment
+	forwards  map[uint64]*forward
+	pending   []waiter // what has a deadline, in order of arrival
+	sweepAt   int64
+	timers    timers
 
 	others    []ring.NodeID // the ring's members but this node, sorted
 	soundings map[uint64]sounded
@@ -158,6 +160,7 @@ func New(cfg Config, actor dvv.Actor, r *ring.Ring, now Now) (*Shard, error) {
 		// one asked must not be taken for an answer to this one.
 		nextID: uint64(actor) >> 1,
 	}
+	s.readAsked = s.answerFrom
 	err := s.cfg.Read(func(v View) (err error) {
 		if s.stored, err = v.Partitions(); s.damaged(-1, err) {
 			err = nil
