@@ -206,7 +206,7 @@ func (n *Node) serveAPI() {
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: n.admission.most},
 	}
 	go func() {
-		if err := n.api.Serve(n.apiAt); !errors.Is(err, http.ErrServerClosed) {
+		if err := n.api.Serve(readingAhead{n.apiAt}); !errors.Is(err, http.ErrServerClosed) {
 			n.log.Error("client API stopped", "err", err)
 		}
 	}()
