@@ -10,6 +10,7 @@ import (
 type life struct {
 	closing context.Context // cancelled when the client is closed
 	cancel  context.CancelFunc
+	callers answered
 
 	mu      sync.Mutex
 	closed  bool

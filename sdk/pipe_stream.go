@@ -66,7 +66,7 @@ func (p *streams) carrier() carrier {
 func (p *streams) run() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s := &stream{ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1), under: map[uint64]*waiting{}}
+	s := &stream{ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1), under: map[uint64]*waiting{}, callers: &p.life.callers}
 	defer context.AfterFunc(p.life.closing, s.finish)()
 	late := time.AfterFunc(openTimeout, cancel)
 	in, err := openFrames(ctx, p.http, p.url, s)
@@ -117,9 +117,7 @@ type stream struct {
 	out    []byte        // of the message being sent
 	idle   *time.Timer
 
-	// Callers that were answered and have not run since. They may have more to send,
-	// and lack a processor only, so the next message is made after they ran.
-	waking atomic.Int64
+	callers *answered
 
 	mu       sync.Mutex
 	queue    queue
@@ -145,8 +143,8 @@ func (s *stream) enter(w *waiting) bool {
 
 // woke tells that a caller who was answered runs again.
 func (s *stream) woke(w *waiting) {
-	if w.reply != nil && s.waking.Add(-1) == 0 {
-		s.rouse()
+	if w.reply != nil {
+		s.callers.ran()
 	}
 }
 
@@ -193,7 +191,7 @@ func (s *stream) Close() error { return nil }
 func (s *stream) message() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.waking.Load() > 0 {
+	if len(s.queue) < enough && s.callers.hold(s) {
 		return nil // the last of them rouses us
 	}
 	m := make([]byte, prefixBytes, 1<<10)
@@ -239,7 +237,7 @@ func (s *stream) deliver(message []byte) error {
 		s.rouse()
 	}
 	s.endIfDone()
-	s.waking.Add(int64(len(answered)))
+	s.callers.add(len(answered))
 	s.mu.Unlock()
 	for _, w := range answered {
 		close(w.done)
