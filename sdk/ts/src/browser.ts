@@ -14,7 +14,7 @@ export class Cartwheel extends Client {
    * The nodes must let pages of this origin in: `cartwheel serve --cors-origin`.
    */
   static async connect(endpoints: readonly string[], options: ConnectOptions = {}): Promise<Cartwheel> {
-    const db = new Cartwheel(endpoints, options, { connect: fetching, api: "batch" });
+    const db = new Cartwheel(endpoints, options, { connect: fetching, api: "batch", apis: ["unary", "batch"], options: {} });
     await db.begin(options.signal);
     return db;
   }

@@ -4,7 +4,8 @@ import { Session } from "./session.js";
 /** An object with one of the properties of T, and without the others. */
 export type OneOf<T> = { [K in keyof T]: Pick<T, K> & { [Other in Exclude<keyof T, K>]?: undefined } }[keyof T];
 
-interface Rule {
+/** What a value of an option must be. */
+export interface Rule {
   holds(value: unknown): boolean;
   says: string;
 }
@@ -33,7 +34,7 @@ export function flawOfOptions(options: CallOptions): string | undefined {
   for (const [name, value] of Object.entries(options)) {
     if (!Object.hasOwn(rules, name)) return `there is no option "${name}"`;
     const { holds, says } = rules[name as keyof CallOptions];
-    if (value !== undefined && !holds(value)) return `${name} is ${String(value)}, and not ${says}`;
+    if (value !== undefined && !holds(value)) return `${name} is ${given(value)}, and not ${says}`;
   }
   return undefined;
 }
@@ -56,4 +57,22 @@ export function isTime(value: unknown): value is Date {
 /** Tells bytes by their tag: those of another realm, such as a test runner's, are no instances of the class of this one. */
 export function isBytes(value: unknown): value is Uint8Array {
   return Object.prototype.toString.call(value) === "[object Uint8Array]";
+}
+
+/** A value as a message shows it: text in quotes, and what has no short text by its kind. */
+export function given(value: unknown): string {
+  switch (typeof value) {
+    case "string":
+      return JSON.stringify(value.length > 64 ? `${value.slice(0, 64)}…` : value);
+    case "object":
+    case "function":
+      return value === null ? "null" : kindOf(value);
+    default:
+      return String(value);
+  }
+}
+
+/** The type of a value that has no business being where it is, for a message. */
+export function kindOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice(8, -1);
 }

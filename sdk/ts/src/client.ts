@@ -5,12 +5,15 @@ import type { Transport } from "@connectrpc/connect";
 
 import { Attempts } from "./attempt.js";
 import { BlobHandle } from "./blob.js";
+import type { Rule } from "./check.js";
 import { ClusterHandle } from "./cluster.js";
 import { CounterHandle } from "./counter.js";
 import { Deadline } from "./deadline.js";
 import { Endpoints, type Connection } from "./endpoint.js";
+import { CartwheelError } from "./errors.js";
 import { MapHandle } from "./map.js";
 import { Operations } from "./operation.js";
+import { checkConnect } from "./options.js";
 import { pipelined, type Api } from "./pipeline.js";
 import { RegisterHandle } from "./register.js";
 import { Address, type Shared } from "./request.js";
@@ -58,6 +61,10 @@ export interface ConnectOptions {
 export interface Platform {
   connect(url: string): Connection;
   api: Api;
+  /** Ways for calls to travel that there are. */
+  apis: readonly Api[];
+  /** Options that it has of its own. */
+  options: Readonly<Record<string, Rule>>;
 }
 
 /** A client of one cluster, on any platform. */
@@ -67,6 +74,7 @@ export class Client {
   readonly #operations: Operations;
 
   protected constructor(addresses: readonly string[], options: ConnectOptions, platform: Platform) {
+    checkConnect(addresses, options, platform);
     const { transport, api = platform.api } = options;
     const connect = (url: string): Connection =>
       pipelined(transport === undefined ? platform.connect(url) : { transport: transport(url), close: () => undefined }, api);
@@ -92,7 +100,8 @@ export class Client {
       await this.#operations.setClock(deadline);
     } catch (err) {
       this.close();
-      throw err;
+      // That it asks for the time is nobody's business.
+      throw err instanceof CartwheelError ? new CartwheelError({ ...err, op: "connect" }, err.cause) : err;
     } finally {
       deadline.release();
     }

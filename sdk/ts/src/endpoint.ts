@@ -6,6 +6,7 @@ import { CounterService } from "./gen/cartwheel/v1/counter_pb.js";
 import { MapService } from "./gen/cartwheel/v1/map_pb.js";
 import { RegisterService } from "./gen/cartwheel/v1/register_pb.js";
 import { SetService } from "./gen/cartwheel/v1/set_pb.js";
+import { fullURL } from "./options.js";
 
 /** How an endpoint is reached. */
 export interface Connection {
@@ -51,8 +52,7 @@ export class Endpoints {
     private readonly rotate: boolean,
     private readonly cooldownMs: number,
   ) {
-    if (addresses.length === 0) throw new TypeError("no endpoints to connect to");
-    this.list = addresses.map(baseURL).map((url, i) => new Endpoint(url, i, connect(url)));
+    this.list = addresses.map((address) => fullURL(address).replace(/\/+$/, "")).map((url, i) => new Endpoint(url, i, connect(url)));
   }
 
   /** Where a call begins. */
@@ -85,18 +85,4 @@ export class Endpoints {
     this.closed = true;
     for (const e of this.list) e.connection.close();
   }
-}
-
-function baseURL(address: string): string {
-  const full = address.includes("://") ? address : `http://${address}`;
-  let url: URL | undefined;
-  try {
-    url = new URL(full);
-  } catch {
-    // Refused below, by name.
-  }
-  if (url === undefined || url.host === "" || !["http:", "https:"].includes(url.protocol)) {
-    throw new TypeError(`endpoint "${address}" is not host:port or an http or https URL`);
-  }
-  return full.replace(/\/+$/, "");
 }

@@ -25,7 +25,7 @@ export type Reason =
 
 /** What a {@link CartwheelError} tells. */
 export interface Failure {
-  /** Service and method: "set.add". */
+  /** Service and method: "set.add"; "connect" of connecting. */
   op: string;
   bucket: string;
   key: string;
@@ -90,17 +90,25 @@ export function isReason(err: unknown, ...reasons: Reason[]): err is CartwheelEr
 }
 
 function message(f: Failure, cause: unknown): string {
-  let text = f.op;
-  if (f.bucket !== "" || f.key !== "") text += ` ${f.bucket}/${f.key}`;
-  text += `: ${f.reason}`;
+  let where = f.op;
+  if (f.bucket !== "" || f.key !== "") where += ` ${clip(f.bucket, 64)}/${clip(f.key, 1024)}`;
+  let text = `${where}: ${f.reason}`;
   if (f.needed > 0) text += `, needed ${f.needed}, got ${f.answered}`;
   if (f.reason === "TOO_STALE") text += `, asked for at most ${f.limit} ms`;
-  else if (f.limit > 0) text += `, limit ${f.limit}, got ${f.actual}`;
+  // A number below the bound is no excess, and the node's words say what it is.
+  else if (f.limit > 0 && f.actual > f.limit) text += `, limit ${f.limit}, got ${f.actual}`;
   if (f.staleness !== undefined) text += `, the best is ${describe(f.staleness)}`;
   if (f.outcomeUnknown) text += "; outcome unknown";
   if (f.attempts > 1) text += `; tried ${f.attempts} times`;
-  if (cause instanceof Error) text += `: ${cause instanceof ConnectError ? cause.rawMessage : cause.message}`;
-  return text;
+  if (!(cause instanceof Error)) return text;
+  // Nodes repeat where they were.
+  const why = cause instanceof ConnectError ? cause.rawMessage : cause.message;
+  return `${text}: ${why.startsWith(`${where}: `) ? why.slice(where.length + 2) : why}`;
+}
+
+/** Cuts a name that is too long, as nodes do. */
+function clip(name: string, limit: number): string {
+  return name.length > limit ? `${name.slice(0, 64)}…` : name;
 }
 
 /**

@@ -46,7 +46,12 @@ export class Cartwheel extends Client {
    * "http://host:port" or "https://host:port". Rejects when none answers in time.
    */
   static async connect(endpoints: readonly string[], options: NodeOptions = {}): Promise<Cartwheel> {
-    const db = new Cartwheel(endpoints, options, { connect: (url) => http2(url, options.http2), api: "stream" });
+    const db = new Cartwheel(endpoints, options, {
+      connect: (url) => http2(url, options.http2),
+      api: "stream",
+      apis: ["unary", "batch", "stream"],
+      options: { http2: { holds: (v) => typeof v === "object" && v !== null, says: "an object" } },
+    });
     await db.begin(options.signal);
     return db;
   }

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
 import { newCall, type Attempts, type Call, type Limits } from "./attempt.js";
-import { flawOfOptions, isBytes, isTime } from "./check.js";
+import { flawOfOptions, given, isBytes, isTime, kindOf } from "./check.js";
 import { Deadline } from "./deadline.js";
 import type { Endpoint } from "./endpoint.js";
 import { CartwheelError, isReason } from "./errors.js";
@@ -187,7 +187,7 @@ export class Address {
   /** A time on the wire: 0 means never, so the epoch and all before it become its first moment. */
   expiry(op: string, at: Date | undefined): bigint {
     if (at === undefined) return 0n;
-    if (!isTime(at)) throw this.refusal(op, `expiresAt is ${String(at)}, and not a valid Date`);
+    if (!isTime(at)) throw this.refusal(op, `expiresAt is ${given(at)}, and not a valid Date`);
     return BigInt(Math.max(1, Math.floor(at.getTime())));
   }
 
@@ -254,7 +254,7 @@ export class Address {
     for (const name of [this.bucket, this.key, ...names]) {
       if (!wellFormed(name)) {
         throw new CartwheelError({ op: call.op, bucket: this.bucket, key: this.key, reason: "INVALID_NAME" },
-          new Error("names are UTF-8, and this one has half of a surrogate pair"));
+          new Error(`names are UTF-8, and ${given(name)} has half of a surrogate pair`));
       }
     }
   }
@@ -263,11 +263,6 @@ export class Address {
 /** Tells whether a text can be written as UTF-8. */
 function wellFormed(text: string): boolean {
   return !/\p{Surrogate}/u.test(text);
-}
-
-/** The type of a value that has no business being where it is, for a message. */
-function kindOf(value: unknown): string {
-  return Object.prototype.toString.call(value).slice(8, -1);
 }
 
 /** A time of the wire. */

@@ -1,4 +1,4 @@
-import { Cartwheel, isReason, type Attempt, type Info } from "@cartwheel/client";
+import { Cartwheel, CartwheelError, isReason, type Attempt, type ConnectOptions, type Info } from "@cartwheel/client";
 import { afterAll, beforeAll, expect, inject, test } from "vitest";
 
 // What a table of cases cannot say, in Node and in a browser.
@@ -130,4 +130,61 @@ test("many calls at the same time are each answered, in whatever way they travel
     }
     other.close();
   }
+});
+
+// What somebody writes whom no compiler holds. Nobody listens there: what is refused is
+// refused at once, and by name.
+const inBrowser = typeof document !== "undefined";
+test.each<[unknown, unknown, RegExp]>([
+  ["127.0.0.1:7401", {}, /^connect: INVALID_OPTION: endpoints is "127\.0\.0\.1:7401", and not an array/],
+  [undefined, {}, /endpoints is undefined/],
+  [[], {}, /no endpoints/],
+  [["127.0.0.1:0", ""], {}, /endpoint 2 of 2 is "", and not host:port or an http or https URL/],
+  [["://h:1"], {}, /endpoint 1 of 1 is ":\/\/h:1"/],
+  [[" 127.0.0.1:1"], {}, /endpoint 1 of 1 is " 127/],
+  [[7401], {}, /endpoint 1 of 1 is 7401/],
+  [[null], {}, /endpoint 1 of 1 is null/],
+  [["ftp://h:1"], {}, /endpoint 1 of 1 is "ftp:\/\/h:1"/],
+  [["h:1?x"], {}, /endpoint 1 of 1 is "h:1\?x"/],
+  [["x".repeat(99) + ":port"], {}, /endpoint 1 of 1 is "x{64}…"/],
+  [["127.0.0.1:0"], null, /options is null, and not an object/],
+  [["127.0.0.1:0"], 500, /options is 500/],
+  [["127.0.0.1:0"], { timeout: 500 }, /there is no option "timeout"; there are timeoutMs, attemptTimeoutMs, /],
+  [["127.0.0.1:0"], { toString: 5 }, /there is no option "toString"/],
+  [["127.0.0.1:0"], { timeoutMs: -1 }, /timeoutMs is -1, and not a number of milliseconds, 0 at least/],
+  [["127.0.0.1:0"], { timeoutMs: NaN }, /timeoutMs is NaN/],
+  [["127.0.0.1:0"], { timeoutMs: Infinity }, /timeoutMs is Infinity/],
+  [["127.0.0.1:0"], { timeoutMs: "500" }, /timeoutMs is "500", and not a number/],
+  [["127.0.0.1:0"], { timeoutMs: null }, /timeoutMs is null/],
+  [["127.0.0.1:0"], { timeoutMs: true }, /timeoutMs is true/],
+  [["127.0.0.1:0"], { attemptTimeoutMs: 0 }, /attemptTimeoutMs is 0, and not a number of milliseconds above 0/],
+  [["127.0.0.1:0"], { attemptTimeoutMs: 2 ** 31 }, /attemptTimeoutMs is 2147483648/],
+  [["127.0.0.1:0"], { attempts: 1.5 }, /attempts is 1\.5, and not a whole number/],
+  [["127.0.0.1:0"], { attempts: -1 }, /attempts is -1/],
+  [["127.0.0.1:0"], { cooldownMs: NaN }, /cooldownMs is NaN/],
+  [["127.0.0.1:0"], { rotate: "yes" }, /rotate is "yes", and not a boolean/],
+  [["127.0.0.1:0"], { sessions: 0 }, /sessions is 0/],
+  [["127.0.0.1:0"], { api: "grpc" }, /api is "grpc", and not "unary" or "batch"/],
+  [["127.0.0.1:0"], { signal: {} }, /signal is Object, and not an AbortSignal/],
+  [["127.0.0.1:0"], { onAttempt: console }, /onAttempt is .*, and not a function/],
+  [["127.0.0.1:0"], { transport: "http" }, /transport is "http"/],
+  inBrowser
+    ? [["127.0.0.1:0"], { http2: {} }, /there is no option "http2"/]
+    : [["127.0.0.1:0"], { http2: "ca" }, /http2 is "ca", and not an object/],
+  ...(inBrowser ? [[["127.0.0.1:0"], { api: "stream" }, /api is "stream", and not "unary" or "batch"$/]] as [unknown, unknown, RegExp][] : []),
+])("a client cannot be made of %j and %j", async (endpoints, options, why) => {
+  const began = performance.now();
+  const err = await Cartwheel.connect(endpoints as string[], options as ConnectOptions).then(() => undefined, (e: unknown) => e);
+  expect(err).toBeInstanceOf(CartwheelError);
+  expect(err).toMatchObject({ op: "connect", reason: "INVALID_OPTION", attempts: 0, outcomeUnknown: false });
+  expect((err as CartwheelError).message).toMatch(why);
+  expect(performance.now() - began).toBeLessThan(1_000);
+});
+
+test("options that are undefined are the defaults, and zeros are numbers", async () => {
+  const none = { timeoutMs: undefined, attemptTimeoutMs: undefined, attempts: undefined, cooldownMs: undefined, rotate: undefined, sessions: undefined, api: undefined, signal: undefined, onAttempt: undefined, transport: undefined } as unknown as ConnectOptions;
+  const other = await Cartwheel.connect(inject("endpoints").map((address) => `http://${address}/`), none);
+  expect(await other.counter("client", key()).add(2n)).toBe(2n);
+  other.close();
+  (await Cartwheel.connect(inject("endpoints"), { attempts: 0, cooldownMs: 0, timeoutMs: 5_000.5 })).close();
 });

@@ -287,9 +287,9 @@ test("connecting needs one endpoint that answers, and a list of them that is one
   const cluster = new Fake();
   cluster.down.add("n1");
   await cluster.connect(["n1", "n2"]);
-  expect(await failure(cluster.connect(["n1"], { timeoutMs: 30 }))).toMatchObject({ op: "cluster.status", reason: "UNREACHABLE" });
+  expect(await failure(cluster.connect(["n1"], { timeoutMs: 30 }))).toMatchObject({ op: "connect", reason: "UNREACHABLE" });
   await expect(cluster.connect([])).rejects.toThrow("no endpoints");
-  await expect(cluster.connect(["ftp://n1"])).rejects.toThrow('endpoint "ftp://n1" is not');
+  await expect(cluster.connect(["ftp://n1"])).rejects.toThrow('endpoint 1 of 1 is "ftp://n1", and not');
 });
 
 test("a reply that leaves out members is not believed", async () => {
@@ -331,4 +331,23 @@ test("a client that was closed asks nobody any more, for calls under way neither
   const later = await failure(db.counter("stock", "1").add());
   expect([later.reason, later.outcomeUnknown, later.attempts]).toEqual(["CANCELED", false, 0]);
   expect(cluster.of("counter.add")).toHaveLength(1);
+});
+
+test("an error says each thing once", async () => {
+  const cluster = new Fake();
+  const db = await cluster.connect(["n1"]);
+  cluster.script = ({ op }) => {
+    const detail = { operation: op, bucket: "carts", key: "42" };
+    const [reason, text, numbers] = op === "set.add"
+      ? ["TOO_LARGE", "set.add carts/42: member 2 of 2: too long", { limit: 4n, actual: 5n }] as const
+      : ["CONTEXT_MALFORMED", "set.remove carts/42: context: 2 bytes, at least 21 are needed", { limit: 21n, actual: 2n }] as const;
+    throw new ConnectError(text, Code.InvalidArgument, {}, refusal(Code.InvalidArgument, reason, { ...detail, ...numbers }).details as never);
+  };
+  const large = await failure(db.set("carts", "42").add("tea", "milk!"));
+  expect(large.message).toBe("set.add carts/42: TOO_LARGE, limit 4, got 5: member 2 of 2: too long");
+  const cut = await failure(db.set("carts", "42").remove("tea"));
+  expect(cut.message).toBe("set.remove carts/42: CONTEXT_MALFORMED: context: 2 bytes, at least 21 are needed");
+  expect(cut).toMatchObject({ limit: 21, actual: 2 });
+  const name = await failure(db.set("carts", "42").add("\udc00"));
+  expect(name.message).toBe('set.add carts/42: INVALID_NAME: names are UTF-8, and "\\udc00" has half of a surrogate pair');
 });
