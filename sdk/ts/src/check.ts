@@ -11,9 +11,10 @@ export interface Rule {
 }
 
 const between = (value: unknown, most: number) => typeof value === "number" && value >= 0 && value <= most;
+/** Copies, and what else is counted by 32 bits. */
 const copies: Rule = { holds: (v) => between(v, 2 ** 32 - 1) && Number.isInteger(v), says: "a whole number from 0 to 4,294,967,295" };
 const milliseconds: Rule = { holds: (v) => between(v, Number.MAX_SAFE_INTEGER), says: "a number of milliseconds, 0 at least" };
-const ofType = (type: string): Rule => ({ holds: (v) => typeof v === type, says: `a ${type}` });
+export const ofType = (type: string): Rule => ({ holds: (v) => typeof v === type, says: `a ${type}` });
 
 const rules: Record<keyof CallOptions, Rule> = {
   w: copies,
@@ -29,11 +30,20 @@ const rules: Record<keyof CallOptions, Rule> = {
   onInfo: ofType("function"),
 };
 
-/** What is wrong with options, if anything: no compiler stands between them and a user of plain JavaScript. */
+/** Those of a listing of a map, and of a set. */
+export const mapListing = { prefix: ofType("string"), cursor: ofType("string"), pageSize: copies };
+export const setListing = { ...mapListing, from: ofType("string"), until: ofType("string") };
+
+/** What is wrong with the options of a handle, if anything. */
 export function flawOfOptions(options: CallOptions): string | undefined {
+  return flawOf(options, rules);
+}
+
+/** What is wrong with options, if anything: no compiler stands between them and a user of plain JavaScript. */
+export function flawOf(options: object, rules: Readonly<Record<string, Rule>>): string | undefined {
   for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(rules, name)) return `there is no option "${name}"`;
-    const { holds, says } = rules[name as keyof CallOptions];
+    if (!Object.hasOwn(rules, name)) return `there is no option "${name}"; there are ${Object.keys(rules).join(", ")}`;
+    const { holds, says } = rules[name] as Rule;
     if (value !== undefined && !holds(value)) return `${name} is ${given(value)}, and not ${says}`;
   }
   return undefined;

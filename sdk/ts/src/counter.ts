@@ -1,3 +1,4 @@
+import { given } from "./check.js";
 import { Address, expires, type CallOptions } from "./request.js";
 import type { Session } from "./session.js";
 
@@ -53,5 +54,5 @@ export class CounterHandle {
 /** What a counter can be changed by: a whole number of 64 bits. */
 export function int64(op: string, at: Address, value: bigint | number): bigint {
   if (typeof value === "bigint" ? BigInt.asIntN(64, value) === value : Number.isSafeInteger(value)) return BigInt(value);
-  throw at.refusal(op, `${value} is not a bigint of 64 bits or a safe integer`);
+  throw at.refusal(op, `${given(value)} is not a bigint of 64 bits or a safe integer`);
 }

@@ -106,8 +106,9 @@ function message(f: Failure, cause: unknown): string {
   return `${text}: ${why.startsWith(`${where}: `) ? why.slice(where.length + 2) : why}`;
 }
 
-/** Cuts a name that is too long, as nodes do. */
-function clip(name: string, limit: number): string {
+/** Cuts a name that is too long, as nodes do; of what is no text, it makes one. */
+function clip(given: string, limit: number): string {
+  const name = String(given);
   return name.length > limit ? `${name.slice(0, 64)}…` : name;
 }
 

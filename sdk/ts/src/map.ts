@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
-import { flawOfChange, type OneOf } from "./check.js";
+import { flawOfChange, mapListing, type OneOf } from "./check.js";
 import { int64 } from "./counter.js";
 import { CartwheelError } from "./errors.js";
 import { FieldKind as WireKind, type MapChangeSchema, type MapField as WireField } from "./gen/cartwheel/v1/map_pb.js";
@@ -217,6 +217,7 @@ export class MapHandle {
   /** Reads one page. */
   async page(list: FieldsOptions = {}): Promise<MapPage> {
     const { bucket, key } = this.at;
+    this.at.checkList("map.get", list, mapListing);
     const { prefix = "", cursor = "", pageSize: limit = 0 } = list;
     const res = await this.at.read("map.get", [prefix, cursor], (to, options, limits) =>
       to.map.get({ bucket, key, prefix, cursor, limit, options }, limits));

@@ -1,4 +1,4 @@
-import { given, type Rule } from "./check.js";
+import { flawOf, given, ofType, type Rule } from "./check.js";
 import type { ConnectOptions, Platform } from "./client.js";
 import { CartwheelError } from "./errors.js";
 
@@ -6,7 +6,6 @@ import { CartwheelError } from "./errors.js";
 const longest = 2 ** 31 - 1;
 
 const number = (least: number, most: number, says: string): Rule => ({ holds: (v) => typeof v === "number" && v >= least && v <= most, says });
-const ofType = (type: string): Rule => ({ holds: (v) => typeof v === type, says: `a ${type}` });
 const milliseconds = number(0, Number.MAX_SAFE_INTEGER, "a number of milliseconds, 0 at least");
 
 const rules: Record<Exclude<keyof ConnectOptions, "api">, Rule> = {
@@ -23,7 +22,7 @@ const rules: Record<Exclude<keyof ConnectOptions, "api">, Rule> = {
 
 /** Refuses what a client cannot be made of: no compiler stands between it and a user of plain JavaScript. */
 export function checkConnect(endpoints: unknown, options: unknown, platform: Platform): void {
-  const flaw = flawOfEndpoints(endpoints) ?? flawOf(options, platform);
+  const flaw = flawOfEndpoints(endpoints) ?? flawOfConnect(options, platform);
   if (flaw !== undefined) throw new CartwheelError({ op: "connect", bucket: "", key: "", reason: "INVALID_OPTION" }, new TypeError(flaw));
 }
 
@@ -51,14 +50,8 @@ export function fullURL(address: string): string {
   return address.includes("://") ? address : `http://${address}`;
 }
 
-function flawOf(options: unknown, platform: Platform): string | undefined {
+function flawOfConnect(options: unknown, platform: Platform): string | undefined {
   if (typeof options !== "object" || options === null) return `options is ${given(options)}, and not an object`;
   const api: Rule = { holds: (v) => platform.apis.some((one) => one === v), says: platform.apis.map((one) => `"${one}"`).join(" or ") };
-  const all: Record<string, Rule> = { ...rules, api, ...platform.options };
-  for (const [name, value] of Object.entries(options)) {
-    if (!Object.hasOwn(all, name)) return `there is no option "${name}"; there are ${Object.keys(all).join(", ")}`;
-    const { holds, says } = all[name] as Rule;
-    if (value !== undefined && !holds(value)) return `${name} is ${given(value)}, and not ${says}`;
-  }
-  return undefined;
+  return flawOf(options, { ...rules, api, ...platform.options });
 }

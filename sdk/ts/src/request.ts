@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
 import { newCall, type Attempts, type Call, type Limits } from "./attempt.js";
-import { flawOfOptions, given, isBytes, isTime, kindOf } from "./check.js";
+import { flawOf, flawOfOptions, given, isBytes, isTime, kindOf, type Rule } from "./check.js";
 import { Deadline } from "./deadline.js";
 import type { Endpoint } from "./endpoint.js";
 import { CartwheelError, isReason } from "./errors.js";
@@ -173,6 +173,12 @@ export class Address {
     if (this.#flaw !== undefined) throw this.refusal(op, this.#flaw);
   }
 
+  /** Refuses a listing that cannot be meant. */
+  checkList(op: string, list: object, rules: Readonly<Record<string, Rule>>): void {
+    const flaw = flawOf(list, rules);
+    if (flaw !== undefined) throw this.refusal(op, flaw);
+  }
+
   /** The error of a call that is not sent, because its caller cannot mean it. */
   refusal(op: string, why: string): CartwheelError {
     return new CartwheelError({ op, bucket: this.bucket, key: this.key, reason: "INVALID_OPTION" }, new RangeError(why));
@@ -251,11 +257,10 @@ export class Address {
 
   /** Refuses what protobuf could not carry; limits are the server's to hold. */
   #checkNames(call: Call, names: readonly string[]): void {
-    for (const name of [this.bucket, this.key, ...names]) {
-      if (!wellFormed(name)) {
-        throw new CartwheelError({ op: call.op, bucket: this.bucket, key: this.key, reason: "INVALID_NAME" },
-          new Error(`names are UTF-8, and ${given(name)} has half of a surrogate pair`));
-      }
+    for (const name of [this.bucket, this.key, ...names] as unknown[]) {
+      const flaw = typeof name !== "string" ? `names are strings, and ${given(name)} is not`
+        : wellFormed(name) ? undefined : `names are UTF-8, and ${given(name)} has half of a surrogate pair`;
+      if (flaw !== undefined) throw new CartwheelError({ op: call.op, bucket: this.bucket, key: this.key, reason: "INVALID_NAME" }, new Error(flaw));
     }
   }
 }

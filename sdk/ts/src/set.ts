@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 
-import { flawOfChange, type OneOf } from "./check.js";
+import { flawOfChange, setListing, type OneOf } from "./check.js";
 import type { Member as Wire, MemberSchema } from "./gen/cartwheel/v1/set_pb.js";
 import { Address, expires, type CallOptions, type Context } from "./request.js";
 import type { Session } from "./session.js";
@@ -174,6 +174,7 @@ export class SetHandle {
   /** Reads one page. */
   async page(list: ListOptions = {}): Promise<Page> {
     const { bucket, key } = this.at;
+    this.at.checkList("set.members", list, setListing);
     const { prefix = "", from = "", until = "", cursor = "", pageSize: limit = 0 } = list;
     const res = await this.at.read("set.members", [prefix, from, until, cursor], (to, options, limits) =>
       to.set.members({ bucket, key, prefix, from, until, cursor, limit, options }, limits));

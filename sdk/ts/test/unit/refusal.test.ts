@@ -182,3 +182,41 @@ test.each(["unary", "batch", "stream"] as const)("after close a call is refused,
   expect(cluster.asked).toEqual([]);
   db.close(); // once more does nothing
 });
+
+test.each<[Record<string, unknown>, RegExp]>([
+  [{ pageSize: -1 }, /pageSize is -1, and not a whole number/],
+  [{ pageSize: 1.5 }, /pageSize is 1\.5/],
+  [{ pageSize: "5" }, /pageSize is "5"/],
+  [{ pageSize: null }, /pageSize is null/],
+  [{ prefix: 5 }, /prefix is 5, and not a string/],
+  [{ cursor: {} }, /cursor is Object/],
+  [{ limit: 5 }, /no option "limit"/],
+])("a listing with %o is refused, and not tried until its deadline", async (options, why) => {
+  await refused((db) => db.set("carts", "42").page(loose(options)), why);
+  await refused(async (db) => { for await (const _ of db.set("carts", "42").members(loose(options))); }, why);
+  await refused((db) => db.map("carts", "42").page(loose(options)), why);
+  await refused((db) => db.map("carts", "42").get(loose(options)), why);
+});
+
+test("only sets are listed by range", async () => {
+  await refused((db) => db.map("carts", "42").page(loose({ from: "a" })), /no option "from"/);
+});
+
+test.each<[string, (db: Cartwheel) => Promise<unknown>]>([
+  ["5", (db) => db.set("carts", "42").add(loose(5))],
+  ["5", (db) => db.set("carts", "42").contains(loose(5))],
+  ["undefined", (db) => db.set("carts", loose(undefined)).add("milk")],
+  ["undefined", (db) => db.set("carts", "42").remove("milk", loose(undefined))],
+  ["null", (db) => db.map("carts", "42").update({ field: loose(null), flag: true })],
+])("a name that is %s is no text", async (what, call) => {
+  const cluster = new Fake();
+  const err = await failure(call(await cluster.connect(["n1"])));
+  expect(err).toMatchObject({ reason: "INVALID_NAME", attempts: 0 });
+  expect(err.message).toMatch(new RegExp(`names are strings, and ${what} is not$`));
+});
+
+test("a number in quotes is told from a number", async () => {
+  const cluster = new Fake();
+  const err = await failure((await cluster.connect(["n1"])).counter("stock", "1").add(loose("5")));
+  expect(err.message).toMatch(/: "5" is not a bigint/);
+});
