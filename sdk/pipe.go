@@ -48,11 +48,11 @@ type pipe interface {
 	carrier() carrier
 }
 
-// carrier takes calls and closes their done. It refuses what comes too late.
+// carrier takes calls, unless they come too late, and lets their callers wait. wait
+// tells whether a call was done before its context ended.
 type carrier interface {
 	enter(w *waiting) bool
-	woke(w *waiting)    // its caller runs again
-	abandon(w *waiting) // its caller does not wait any more
+	wait(ctx context.Context, w *waiting) bool
 }
 
 const (
@@ -69,7 +69,8 @@ type waiting struct {
 	id       uint64
 	request  []byte    // as a field of a message, until it is sent
 	deadline time.Time // zero for none
-	gone     bool      // its caller has left
+	gone     bool      // its caller has left, or is told that it is late
+	late     bool      // its deadline passed while it was carried
 	batch    *batch    // it was sent with, if with any
 
 	done  chan struct{} // closed when there is
@@ -96,11 +97,9 @@ func piped[Req, Res any](
 	if !ok || !by.enter(w) {
 		return alone(ctx, request)
 	}
-	if !await(ctx, w.done) {
-		by.abandon(w)
+	if !by.wait(ctx, w) {
 		return nil, ended(ctx)
 	}
-	by.woke(w)
 	switch {
 	case errors.Is(w.err, errNotSent):
 		return alone(ctx, request)

@@ -55,7 +55,13 @@ func (b *batches) enter(w *waiting) bool {
 	return true
 }
 
-func (b *batches) woke(*waiting) {}
+func (b *batches) wait(ctx context.Context, w *waiting) bool {
+	if await(ctx, w.done) {
+		return true
+	}
+	b.abandon(w)
+	return false
+}
 
 // abandon ends the batch of a call when nobody waits for any call of it.
 func (b *batches) abandon(w *waiting) {

@@ -123,6 +123,8 @@ type stream struct {
 	queue    queue
 	canceled []uint64 // calls under way that nobody waits for any more
 	under    map[uint64]*waiting
+	next     time.Time // the deadline that the timer waits for, zero for none
+	late     *time.Timer
 	used     bool // since the idle timer looked
 	leaving  bool // takes nothing new, and ends when nothing is under way
 	broken   bool
@@ -136,16 +138,27 @@ func (s *stream) enter(w *waiting) bool {
 	}
 	s.queue = append(s.queue, w)
 	s.used = true
+	s.watch(w.deadline)
 	s.mu.Unlock()
 	s.rouse()
 	return true
 }
 
-// woke tells that a caller who was answered runs again.
-func (s *stream) woke(w *waiting) {
+func (s *stream) wait(ctx context.Context, w *waiting) bool {
+	if left := root(ctx).Done(); left == nil { // as mostly, and then no select is needed
+		<-w.done
+	} else {
+		select {
+		case <-w.done:
+		case <-left:
+			s.abandon(w)
+			return false
+		}
+	}
 	if w.reply != nil {
 		s.callers.ran()
 	}
+	return !w.late
 }
 
 func (s *stream) rouse() {
@@ -155,17 +168,25 @@ func (s *stream) rouse() {
 	}
 }
 
+// abandon forgets a call whose caller does not wait any more.
 func (s *stream) abandon(w *waiting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.drop(w)
+	if w.reply != nil { // it came at the same time
+		s.callers.ran()
+	}
+	s.endIfDone()
+}
+
+// drop lets go of a call, and cancels it at the node if it was sent.
+func (s *stream) drop(w *waiting) {
 	w.gone, w.request = true, nil // it may stay in the queue for as long as nothing is sent
 	if s.under[w.id] != nil {
 		delete(s.under, w.id)
 		s.canceled = append(s.canceled, w.id)
 		s.rouse()
 	}
-	s.woke(w) // if the reply came at the same time
-	s.endIfDone()
 }
 
 // Read implements io.Reader for the transport.
@@ -251,6 +272,7 @@ func (s *stream) fail(cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken = true
+	s.unwatch()
 	for _, w := range s.under {
 		//nolint:errorlint // a cause that was wrapped could say that nothing was sent
 		w.err = connect.NewError(connect.CodeUnavailable, fmt.Errorf("the stream ended before the reply: %v", cause))

@@ -23,9 +23,10 @@ import (
 // the session, which then cannot be honoured any more: Forget it.
 type Session struct {
 	mu     sync.Mutex
-	tokens []string // which together stand for all that was seen
-	epoch  uint64   // how often it was forgotten
-	turns  chan struct{}
+	tokens []string        // which together stand for all that was seen
+	epoch  uint64          // how often it was forgotten
+	busy   int             // calls under way
+	next   []chan struct{} // calls that wait for one of them to end, in order
 }
 
 // maxTokens is how many tokens a node takes in one request.
@@ -34,7 +35,7 @@ const maxTokens = 32
 // NewSession returns a session that goes on from the token of another, made by
 // Session.Token in this or another process; from an empty one it begins anew.
 func NewSession(token string) *Session {
-	s := &Session{turns: make(chan struct{}, maxTokens)}
+	s := &Session{}
 	if token != "" {
 		s.tokens = strings.Split(token, tokenSeparator)
 	}
@@ -85,18 +86,45 @@ func (s *Session) begin(ctx context.Context) (*turn, error) {
 	if s == nil {
 		return nil, nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy < maxTokens {
+		s.busy++
+	} else if err := s.queue(ctx); err != nil {
+		return nil, err
+	}
+	return &turn{s, slices.Clone(s.tokens), s.epoch}, nil
+}
+
+// queue waits until a call has ended, and takes its place.
+func (s *Session) queue(ctx context.Context) error {
+	mine := make(chan struct{})
+	s.next = append(s.next, mine)
+	s.mu.Unlock()
+	defer s.mu.Lock()
 	select {
-	case s.turns <- struct{}{}:
-	default:
-		select {
-		case s.turns <- struct{}{}:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	case <-mine:
+		return nil
+	case <-ctx.Done():
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return &turn{s, slices.Clone(s.tokens), s.epoch}, nil
+	if at := slices.Index(s.next, mine); at >= 0 {
+		s.next = slices.Delete(s.next, at, at+1)
+	} else {
+		s.pass() // it was given the place at the same time
+	}
+	return ctx.Err()
+}
+
+// pass gives the place of a call that has ended to the next.
+func (s *Session) pass() {
+	if len(s.next) == 0 {
+		s.busy--
+		return
+	}
+	close(s.next[0])
+	s.next = s.next[1:]
 }
 
 // request is what the call takes along.
@@ -120,7 +148,7 @@ func (t *turn) end(token string) {
 		s.tokens = slices.DeleteFunc(s.tokens, func(seen string) bool { return seen == token || slices.Contains(t.tokens, seen) })
 		s.tokens = append(s.tokens, token)
 	}
-	<-s.turns
+	s.pass()
 }
 
 // Session returns the session of the handle, nil without one.

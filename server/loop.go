@@ -304,6 +304,8 @@ func (l *loop) flush() {
 	}
 }
 
+var idleReplies = sync.Pool{New: func() any { return make(chan answer, 1) }}
+
 // do runs one request and waits for its result.
 func (l *loop) do(ctx context.Context, r replica.Request, seen crdt.Stamp, deadline time.Time) (replica.Result, crdt.Stamp) {
 	fail := func(reason replica.Reason, unknown bool, text string) (replica.Result, crdt.Stamp) {
@@ -314,14 +316,16 @@ func (l *loop) do(ctx context.Context, r replica.Request, seen crdt.Stamp, deadl
 		l.underWay.Add(-1)
 		return fail(replica.Overloaded, false, fmt.Sprintf("%d requests are under way already; nothing was done", maxUnderWay))
 	}
-	reply := make(chan answer, 1)
 	select {
-	case l.requests <- input{request: r, reply: reply, seen: seen}: // has room for all that are under way
 	case <-l.done:
 		return fail(replica.Internal, false, "the node is shutting down; nothing was done")
+	default:
 	}
+	reply := idleReplies.Get().(chan answer)
+	l.requests <- input{request: r, reply: reply, seen: seen} // has room for all that are under way
 	select {
 	case a := <-reply:
+		idleReplies.Put(reply) // one that was not answered may be yet
 		return a.result, a.stamp
 	case <-ctx.Done():
 		return fail(replica.DeadlinePast, r.Mutation != nil, fmt.Sprintf("gave up waiting: %v", context.Cause(ctx)))
