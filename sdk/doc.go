@@ -1,6 +1,6 @@
 // Package cartwheel is the Go client of a Cartwheel cluster.
 //
-//	db, err := cartwheel.Open(ctx, []string{"127.0.0.1:7101", "127.0.0.1:7102"})
+//	db, err := cartwheel.Open(ctx, []string{"127.0.0.1:7401", "127.0.0.1:7402"})
 //	cart := db.Set("carts", "42")
 //	err = cart.Add(ctx, "milk", "eggs")
 //	for member, err := range cart.Members(ctx) { ... }
