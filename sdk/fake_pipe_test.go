@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -159,12 +158,18 @@ func (n *fakeNode) pipedSoFar() (messages []int, calls []*cartwheelv1.PipelinedC
 	return slices.Clone(n.messages), slices.Clone(n.piped), slices.Clone(n.canceled)
 }
 
-// newBalancer is one address for several nodes, which take turns.
-func newBalancer(t *testing.T, nodes []*fakeNode) string {
+// newBalancer is one address for several nodes, which take turns at each procedure. So
+// whoever asks twice who it is meets two of them, whatever else is asked meanwhile.
+func newBalancer(t *testing.T, nodes ...*fakeNode) string {
 	t.Helper()
-	var turn atomic.Int64
+	var mu sync.Mutex
+	turn := map[string]int{}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		nodes[int(turn.Add(1))%len(nodes)].server.Config.Handler.ServeHTTP(w, r)
+		mu.Lock()
+		node := nodes[turn[r.URL.Path]%len(nodes)]
+		turn[r.URL.Path]++
+		mu.Unlock()
+		node.server.Config.Handler.ServeHTTP(w, r)
 	}))
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetUnencryptedHTTP2(true)

@@ -104,6 +104,22 @@ func newCluster(t *testing.T, nodes int) (*fakeCluster, []*fakeNode) {
 	return cluster, list
 }
 
+// callers run beside a test. It waits for them even when it gives up: they end with its
+// context, and one that reports to a test that is over ends the whole process.
+func callers(t *testing.T) *sync.WaitGroup {
+	var running sync.WaitGroup
+	t.Cleanup(running.Wait)
+	return &running
+}
+
+// hold lets nodes answer nobody until release is called, or the test is over.
+func (c *fakeCluster) hold(t *testing.T) (release func()) {
+	c.mu.Lock()
+	release = sync.OnceFunc(c.mu.Unlock)
+	t.Cleanup(release)
+	return release
+}
+
 func startCluster(nodes int) (*fakeCluster, []*fakeNode) {
 	cluster := &fakeCluster{
 		clock: time.Now, sets: map[string]map[string]*cartwheelv1.Member{}, counts: map[string]int64{},

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -108,25 +109,72 @@ func TestACallOfOneAttemptIsNotRetried(t *testing.T) {
 func TestWhatIsRefusedAgainAndAgainIsKeptBack(t *testing.T) {
 	_, nodes := newCluster(t, 1)
 	server, asked := busy(t, nodes[0].server.Config.Handler, 1<<40, "0")
-	db, err := cartwheel.Open(t.Context(), []string{server.URL})
+	db, err := cartwheel.Open(t.Context(), []string{server.URL}, cartwheel.WithTimeout(2*patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	const callers = 100
-	failed := make(chan error, callers)
-	for range callers {
-		go func() { _, err := db.Counter("stock", "1").Add(ctx, 1); failed <- err }()
+	const crowd = 100
+	running := callers(t)
+	for range crowd {
+		running.Go(func() { _, _ = db.Counter("stock", "1").Add(ctx, 1) })
 	}
-	for range callers {
-		if err := <-failed; !errors.Is(err, cartwheel.Overloaded) || errors.Is(err, cartwheel.ErrUnknownOutcome) {
-			t.Errorf("want overloaded, with nothing done: %v", err)
+	eventually(t, "as much is kept back as was sent", func() bool {
+		sent := asked.Load()
+		return sent >= crowd && db.Stats().HeldBack >= uint64(sent)
+	})
+	cancel()
+	running.Wait()
+}
+
+// An attempt that the deadline overtakes may have been carried out; one that was refused
+// was not, and says why the call failed.
+func TestACallThatWasRefusedUntilItsDeadlineIsOverloaded(t *testing.T) {
+	const crowd = 100
+	for limit := time.Second; ; limit *= 2 {
+		_, nodes := newCluster(t, 1)
+		server, _ := busy(t, nodes[0].server.Config.Handler, 1<<40, "0")
+		var mu sync.Mutex
+		refused, silent := map[string]bool{}, map[string]bool{} // by operation
+		db, err := cartwheel.Open(t.Context(), []string{server.URL}, cartwheel.WithObserver(func(a cartwheel.Attempt) {
+			mu.Lock()
+			defer mu.Unlock()
+			if connect.CodeOf(a.Err) == connect.CodeResourceExhausted {
+				refused[a.OperationID] = true
+			} else {
+				silent[a.OperationID] = true
+			}
+		}))
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	held := db.Stats().HeldBack
-	if sent := asked.Load(); held < uint64(sent) {
-		t.Errorf("%d were sent, %d kept back", sent, held)
+		defer db.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		failed := make(chan error, crowd)
+		for range crowd {
+			go func() { _, err := db.Counter("stock", "1").Add(ctx, 1); failed <- err }()
+		}
+		for range crowd {
+			err := <-failed
+			var e *cartwheel.Error
+			if !errors.As(err, &e) {
+				t.Fatal(err)
+			}
+			mu.Lock()
+			told, unanswered := refused[e.OperationID], silent[e.OperationID]
+			mu.Unlock()
+			// One that was not refused may have been kept back, for what befell the others.
+			late := e.Reason == cartwheel.DeadlinePast && !told
+			if e.Reason != cartwheel.Overloaded && !late || e.OutcomeUnknown != unanswered {
+				t.Errorf("refused %t, and without an answer %t: %v", told, unanswered, err)
+			}
+		}
+		if len(refused) > 0 {
+			return
+		}
+		t.Logf("nothing was answered within %v", limit)
 	}
 }

@@ -229,17 +229,23 @@ func TestARingThatChangedIsNoticedByWhoCoordinates(t *testing.T) {
 	eventually(t, "the other is the first owner", func() bool { return ask(t, db) == nodes[1].server.URL })
 }
 
+// Open meets one node at the address of the balancer. The router then meets the first
+// owner there, takes the balancer for it, and when it asks again meets the second.
 func TestABalancerIsNotTakenForANode(t *testing.T) {
 	cluster, nodes := newCluster(t, 3)
 	cluster.ringOf(2, 1)
 	cluster.addressesOf(nodes...)
-	balancer := newBalancer(t, nodes)
-	db, err := cartwheel.Open(t.Context(), []string{balancer}, cartwheel.WithAPI(cartwheel.Unary))
+	balancer := newBalancer(t, nodes[0], nodes[2], nodes[1])
+	db, err := cartwheel.Open(t.Context(), []string{balancer}, cartwheel.WithAPI(cartwheel.Unary),
+		cartwheel.WithAttemptTimeout(patience), cartwheel.WithTimeout(patience)) // or it asks more often
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
 	eventually(t, "the owner itself is asked", func() bool { return ask(t, db) == nodes[2].server.URL })
+	if at, want := db.OwnersAt("stock", "1"), []string{nodes[2].server.URL, nodes[1].server.URL}; !slices.Equal(at, want) {
+		t.Errorf("owners are at %v, want %v", at, want)
+	}
 }
 
 func TestRotationSpreadsReadsOverTheOwners(t *testing.T) {
@@ -328,13 +334,13 @@ func realCluster(t *testing.T, nodes int) *servertest.Cluster {
 func TestANodeThatStopsInMidStreamCostsNoIncrement(t *testing.T) {
 	eachAPI(t, "by ", func(t *testing.T, api cartwheel.API) {
 		c := realCluster(t, 3)
-		db, err := cartwheel.Open(t.Context(), c.Endpoints(), cartwheel.WithAPI(api), cartwheel.WithRotation(), cartwheel.WithTimeout(30*time.Second))
+		db, err := cartwheel.Open(t.Context(), c.Endpoints(), cartwheel.WithAPI(api), cartwheel.WithRotation(), cartwheel.WithTimeout(patience))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer db.Close()
 		const workers, each = 24, 40
-		var running sync.WaitGroup
+		running := callers(t)
 		var done, unknown atomic.Int64
 		for w := range workers {
 			running.Go(func() {
@@ -352,7 +358,7 @@ func TestANodeThatStopsInMidStreamCostsNoIncrement(t *testing.T) {
 			})
 		}
 		eventually(t, "a good part is done", func() bool { return done.Load() > workers*each/4 })
-		limit, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		limit, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if err := c.Nodes()[1].Close(limit); err != nil {
 			t.Errorf("stop: %v", err)

@@ -13,7 +13,7 @@ import (
 
 func TestACallOfASessionKnowsOfEachCallThatHadEndedBeforeItBegan(t *testing.T) {
 	cluster, nodes := newCluster(t, 2)
-	db := open(t, nodes, cartwheel.WithRotation())
+	db := open(t, nodes, cartwheel.WithRotation(), cartwheel.WithTimeout(patience), cartwheel.WithAttemptTimeout(patience))
 	cart := db.Set("carts", "42")
 	var mu sync.Mutex
 	var ended []int              // stamps of replies
@@ -159,15 +159,11 @@ func TestCallsBeyondWhatARequestCarriesWaitTheirTurn(t *testing.T) {
 	defer done()
 	const most = 32
 	nodes[0].plant("CounterService/Get", slices.Repeat([]fault{hang}, most)...)
-	var crowd sync.WaitGroup
+	crowd := callers(t)
 	for range most {
 		crowd.Go(func() { _, _ = stock.Get(long) })
 	}
-	for until := time.Now().Add(20 * time.Second); nodes[0].requests("CounterService/Get") < most; time.Sleep(time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatal("the requests never arrived")
-		}
-	}
+	eventually(t, "the requests arrive", func() bool { return nodes[0].requests("CounterService/Get") >= most })
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	var failed *cartwheel.Error

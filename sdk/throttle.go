@@ -18,6 +18,7 @@ type throttle struct {
 	mu            sync.Mutex
 	wanted, taken float64 // decaying
 	at            time.Time
+	dice          func() float64 // from 0 to 1; nil for any
 }
 
 const (
@@ -35,7 +36,11 @@ func (t *throttle) allow(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.decay(now)
-	if rand.Float64() < min(1-atLeast, (t.wanted-overAsk*t.taken)/(t.wanted+1)) {
+	dice := t.dice
+	if dice == nil {
+		dice = rand.Float64
+	}
+	if dice() < min(1-atLeast, (t.wanted-overAsk*t.taken)/(t.wanted+1)) {
 		t.wanted++
 		return false
 	}
