@@ -34,6 +34,8 @@ func TestASetThatChangesIsSizedAndListedAsItMayHaveBeen(t *testing.T) {
 
 	var begun, done atomic.Int64
 	var writers sync.WaitGroup
+	defer writers.Wait() // one that reports to a test that is over ends the process
+	defer cancel()
 	writing, stop := context.WithCancel(ctx)
 	defer stop()
 	writers.Go(func() {
