@@ -11,8 +11,13 @@ import (
 	cartwheel "github.com/cartwheel-db/cartwheel/sdk"
 )
 
-// Latencies are kept in microseconds, from 1 us to 2 minutes, to 3 digits.
-const longest = int64(2 * time.Minute / time.Microsecond)
+// Latencies are kept in microseconds, from 1 us to 2 minutes, to 2 digits. Each client
+// has a histogram, and with a third digit sixty of them would not fit into a cache: a
+// twentieth of what was measured at a client was the measuring.
+const (
+	longest = int64(2 * time.Minute / time.Microsecond)
+	digits  = 2
+)
 
 // tally counts what one client did, and then what all of them did.
 type tally struct {
@@ -33,7 +38,7 @@ func newTally() *tally {
 func (t *tally) kind(name string) *kindTally {
 	k := t.kinds[name]
 	if k == nil {
-		k = &kindTally{took: hdrhistogram.New(1, longest, 3)}
+		k = &kindTally{took: hdrhistogram.New(1, longest, digits)}
 		t.kinds[name] = k
 	}
 	return k
@@ -98,7 +103,7 @@ type Latency struct {
 
 // summary lists the kinds in the order of the mix, and all of them together.
 func (t *tally) summary(mix []share, elapsed time.Duration) (kinds []Operations, total Operations) {
-	all := &kindTally{took: hdrhistogram.New(1, longest, 3)}
+	all := &kindTally{took: hdrhistogram.New(1, longest, digits)}
 	for _, s := range mix {
 		k := t.kind(s.kind)
 		kinds = append(kinds, k.operations(s.kind, elapsed))
