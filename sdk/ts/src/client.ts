@@ -23,38 +23,38 @@ import type { Attempt, Stats } from "./stats.js";
 /** Options of a client. */
 export interface ConnectOptions {
   /** Of calls that name none, with all their attempts. Default 10,000. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Of one attempt at one endpoint; it should leave room for several within a call. Default 2,000. */
-  attemptTimeoutMs?: number;
+  attemptTimeoutMs?: number | undefined;
   /**
    * Attempts of one call at most; 0, the default, is as many as its deadline allows.
    * Calls of one attempt are sent whatever became of others: such a client is not kept
    * from asking an overloaded cluster for more, as others are.
    */
-  attempts?: number;
+  attempts?: number | undefined;
   /** For how long an endpoint that failed is asked only when no other is left. Default 1,000. */
-  cooldownMs?: number;
+  cooldownMs?: number | undefined;
   /**
    * Begin each call at the next endpoint, spreading the load. Without it calls stay
    * with one endpoint as long as that one answers.
    */
-  rotate?: boolean;
+  rotate?: boolean | undefined;
   /**
    * False makes handles without a session, unless `with` gives them one. It spares the
    * nodes a signature on every reply.
    */
-  sessions?: boolean;
+  sessions?: boolean | undefined;
   /**
    * How calls travel. "unary": each in a request of its own. "batch": those that wait
    * while others are on their way go together. "stream": all on one stream, Node only.
    */
-  api?: Api;
+  api?: Api | undefined;
   /** Ends connecting. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Called after every attempt: be quick. */
-  onAttempt?: (attempt: Attempt) => void;
+  onAttempt?: ((attempt: Attempt) => void) | undefined;
   /** How an endpoint is reached, instead of by HTTP: for tests, or a transport with interceptors of one's own. */
-  transport?: (url: string) => Transport;
+  transport?: ((url: string) => Transport) | undefined;
 }
 
 /** What a platform brings along: how it connects, and how calls travel best. */

@@ -47,11 +47,11 @@ export type MapField = { field: string; expiresAt?: Date | undefined } & (
 /** Narrows a listing of fields. */
 export interface FieldsOptions {
   /** Only fields whose names begin with it. */
-  prefix?: string;
+  prefix?: string | undefined;
   /** Pages of at most so many rows, a set counting one for each member; without it the server chooses. */
-  pageSize?: number;
+  pageSize?: number | undefined;
   /** Begin where a page left off: its `next`, under the same prefix. */
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 /** One page of a map. A set that a page has no room for goes on in the next, under the same name. */
@@ -230,7 +230,7 @@ export class MapHandle {
     await this.at.mutate("map.delete", [], (to, options, limits) => to.map.delete({ bucket, key, context, options }, limits));
   }
 
-  #step(c: MapChange): MessageInitShape<typeof MapChangeSchema>["change"] {
+  #step(c: MapChange): NonNullable<MessageInitShape<typeof MapChangeSchema>["change"]> {
     if (c.increment !== undefined) return { case: "increment", value: int64("map.update", this.at, c.increment) };
     if (c.assign !== undefined) return { case: "assign", value: this.at.bytes("map.update", c.assign) };
     if (c.add !== undefined) return { case: "add", value: wireMember("map.update", this.at, memberOf(c.add)) };

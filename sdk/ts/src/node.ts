@@ -36,7 +36,7 @@ export interface Http2Options {
 /** Options of a client in Node. */
 export interface NodeOptions extends ConnectOptions {
   /** Of the HTTP/2 connections: certificates for TLS, for example. */
-  http2?: Http2Options;
+  http2?: Http2Options | undefined;
 }
 
 /** A client of one cluster. */

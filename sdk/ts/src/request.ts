@@ -48,34 +48,34 @@ export interface Info {
  */
 export interface CallOptions {
   /** Mutations wait for so many durable copies, instead of the cluster's default. */
-  w?: number;
+  w?: number | undefined;
   /** Reads join so many replicas, instead of the cluster's default. */
-  r?: number;
+  r?: number | undefined;
   /** Reads ask one replica: cheapest, and possibly behind. */
-  fast?: boolean;
+  fast?: boolean | undefined;
   /** Reads are answered by replicas at most this far behind, or fail with TOO_STALE; 0 is however far. */
-  maxStalenessMs?: number;
+  maxStalenessMs?: number | undefined;
   /** Take part in the session of another handle on the same value; null is none. */
-  session?: Session | null;
+  session?: Session | null | undefined;
   /** Ends the call. Why it was aborted is the cause of the error. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** Of the call with all its attempts, instead of that of the client; 0 is past already. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /**
    * Run a mutation under this id, such as that of an error whose outcome is unknown:
    * it then takes effect at most once in all. Use such a handle for that one operation
    * only; for another the id is refused.
    */
-  operationId?: string;
+  operationId?: string | undefined;
   /** What a mutation writes is no longer shown from then on, by the clock of the cluster. */
-  expiresAt?: Date;
+  expiresAt?: Date | undefined;
   /**
    * The same, so many milliseconds after each call. To carry out an operation again by
    * its id, say the same time with `expiresAt`.
    */
-  expiresInMs?: number;
+  expiresInMs?: number | undefined;
   /** Called with what each answered operation says about itself. */
-  onInfo?: (info: Info) => void;
+  onInfo?: ((info: Info) => void) | undefined;
 }
 
 /** What all values of a client share. */
@@ -88,7 +88,7 @@ export interface Shared {
 
 type Write = MessageInitShape<typeof WriteOptionsSchema>;
 type Read = MessageInitShape<typeof ReadOptionsSchema>;
-type Reply = { info?: ReplyInfo; saturated?: boolean };
+type Reply = { info?: ReplyInfo | undefined; saturated?: boolean | undefined };
 
 /** A value's address with options: the part all handles share. */
 export class Address {
@@ -110,7 +110,8 @@ export class Address {
   }
 
   with(options: CallOptions): Address {
-    return new Address(this.shared, this.bucket, this.key, { ...this.options, ...options });
+    const said = Object.fromEntries(Object.entries({ ...options }).filter(([, value]) => value !== undefined));
+    return new Address(this.shared, this.bucket, this.key, { ...this.options, ...said });
   }
 
   get session(): Session | undefined {

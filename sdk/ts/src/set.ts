@@ -21,15 +21,15 @@ export type SetChange = OneOf<{ add: string | Member; remove: string }>;
 /** Narrows a listing of members. */
 export interface ListOptions {
   /** Only members that begin with it. */
-  prefix?: string;
+  prefix?: string | undefined;
   /** Only members at or behind this one, in the order of their bytes. */
-  from?: string;
+  from?: string | undefined;
   /** Only members before this one. */
-  until?: string;
+  until?: string | undefined;
   /** Pages of at most so many members; without it the server chooses. */
-  pageSize?: number;
+  pageSize?: number | undefined;
   /** Begin where a page left off: its `next`, under the same prefix, from and until. */
-  cursor?: string;
+  cursor?: string | undefined;
 }
 
 /** One page of a listing. */

@@ -127,9 +127,11 @@ export class Runner {
           options.session = session === "none" ? null : new Session(session === "new" ? "" : session);
           break;
         }
-        case "expires": case "expiresInMs":
-          options.expiresAt = timeOf(db, { [name]: value });
+        case "expires": case "expiresInMs": {
+          const at = timeOf(db, { [name]: value });
+          if (at !== undefined) options.expiresAt = at;
           break;
+        }
         default:
           throw new Error(`unknown option ${name}`);
       }

@@ -127,6 +127,17 @@ test("options that are undefined are those of the client, and zeros are numbers"
   expect(cluster.of("counter.add")).toHaveLength(2);
 });
 
+test("an option that is undefined leaves what the handle has, its session too", async () => {
+  const cluster = new Fake();
+  const db = await cluster.connect(["n1"]);
+  const stock = db.counter("stock", "1").with({ w: 3 });
+  const same = stock.with({ session: undefined, w: undefined });
+  expect(same.session).toBe(stock.session);
+  await same.add();
+  expect(cluster.of("counter.add")[0]?.request.options).toMatchObject({ w: 3, session: { tokens: [] } });
+  expect(stock.with({ session: null }).session).toBeUndefined();
+});
+
 test("no time at all is a deadline that is past", async () => {
   const cluster = new Fake();
   const db = await cluster.connect(["n1"]);

@@ -52,6 +52,8 @@ const { Bundler, Node16: node16, NodeNext: nodeNext } = ts.ModuleResolutionKind;
 const anywhere = `
   import { Cartwheel, text, type MapChange } from "@cartwheel/client";
   const db = await Cartwheel.connect(["n1"], { timeoutMs: 5 });
+  const perhaps: string | undefined = Math.random() > 2 ? "id" : undefined;
+  await db.counter("stock", "7").with({ operationId: perhaps }).add();
   const change: MapChange = { field: "milk", increment: 1n };
   await db.map("carts", "42").with({ signal: AbortSignal.timeout(5) }).update(change, { field: "express", flag: true });
   console.log(text((await db.register("names", "42").get()).value ?? new Uint8Array()));
