@@ -50,7 +50,7 @@ type loop struct {
 	reopens atomic.Uint64
 	expired atomic.Uint64 // forwarded mutations whose time was over when their turn came
 	asides  atomic.Uint64 // damaged files set aside
-	view    *store.View   // of this turn, nil before it has read
+	view    *store.View   // of what is committed, nil until it is read
 	reading bool          // from it
 	broken  error         // a read found the store failed
 	told    map[string]bool
@@ -182,7 +182,6 @@ func (l *loop) run() {
 			l.refuseAll("the node is shutting down")
 			return
 		}
-		l.endView()
 		timer.Reset(max(0, time.Duration(l.shard.NextTick()-l.now().Mono)))
 		select {
 		case in := <-l.frames:
@@ -196,6 +195,7 @@ func (l *loop) run() {
 			fn()
 		case err := <-l.synced:
 			committing = false
+			l.endView() // it shows what was before
 			l.shard.Committed(l.now(), err)
 			if err != nil {
 				l.reopen(err)

@@ -7,15 +7,16 @@ import (
 	"github.com/cartwheel-db/cartwheel/replica/store"
 )
 
-// read shows the shard what is committed. All that it reads in one turn of the loop
-// it reads from one view: opening one, and finding the way to each bucket, costs as
-// much as reading a row does.
+// read shows the shard what is committed. All that it reads between two changes of
+// that it reads from one view: opening one, and finding the way to each bucket, costs
+// as much as reading a row does.
 //
-//	turn:  requests, messages ─▶ read, read, read ─▶ end of the view ─▶ wait for more
+//	committed 6        begin 7         committed 7          begin 8
+//	─────┼─── view of 6 ───┼─── view of 6 ───┼─── view of 7 ───┼──▶
 //
-// No commit is told to the shard within a turn, so it never sees less than it has
-// been told is durable; and no view is held while the loop waits, so the file does
-// not grow behind one.
+// The shard is told of a commit when the view of what was before has ended, so it
+// never sees less than it knows to be durable. And no view lasts from before a
+// commit to after it, so the file does not grow behind one.
 func (l *loop) read(fn func(replica.View) error) (err error) {
 	if l.reading { // from within fn: a view has one reader at a time
 		v, err := l.openView()
@@ -44,7 +45,7 @@ func (l *loop) openView() (*store.View, error) {
 	return v, err
 }
 
-// endView ends the view of the turn, if there is one.
+// endView ends the view, if there is one.
 func (l *loop) endView() {
 	if l.view != nil {
 		l.noteFailed(l.view.Close())

@@ -7,10 +7,10 @@ import (
 	"github.com/cartwheel-db/cartwheel/replica"
 )
 
-func TestAllReadsOfATurnShareAViewThatEndsWithIt(t *testing.T) {
+func TestAllReadsBetweenTwoCommitsShareAView(t *testing.T) {
 	l := newTestLoop(t)
 	defer closesInTime(t, l)
-	var first, second, within, afterwards, afterFailure replica.View
+	var first, second, within, later, afterwards, afterFailure replica.View
 	look := func(at *replica.View) func(replica.View) error {
 		return func(v replica.View) error { *at = v; return nil }
 	}
@@ -19,9 +19,13 @@ func TestAllReadsOfATurnShareAViewThatEndsWithIt(t *testing.T) {
 		_ = l.read(func(v replica.View) error { second = v; return l.read(look(&within)) })
 	})
 	l.call(func() {
-		if l.view != nil {
-			t.Error("the view of a turn lasts into the next")
-		}
+		_ = l.read(look(&later))
+	})
+	l.deliver("peer", 0, []replica.Message{added(100, 1)})
+	for committed := false; !committed; {
+		l.call(func() { committed = l.shard.Totals().Commits > 0 })
+	}
+	l.call(func() {
 		_ = l.read(look(&afterwards))
 		if err := l.read(func(replica.View) error { return errors.New("a damaged row") }); err == nil {
 			t.Error("an error of a read is lost")
@@ -31,22 +35,24 @@ func TestAllReadsOfATurnShareAViewThatEndsWithIt(t *testing.T) {
 	switch {
 	case first == nil || first != second:
 		t.Error("two reads of a turn have a view each")
+	case later != first:
+		t.Error("the next turn has a view of its own, although nothing was committed")
 	case within == first:
 		t.Error("a read within a read uses the view that is being read")
 	case afterwards == first:
-		t.Error("the next turn reads from the view of this one")
+		t.Error("a view lasts from before a commit to after it")
 	case afterFailure == afterwards:
 		t.Error("a view that met an error is used again")
 	}
 }
 
-func TestATurnThatHearsOfACommitReadsWhatItWrote(t *testing.T) {
+func TestWhoeverHearsOfACommitReadsWhatItWrote(t *testing.T) {
 	l := newTestLoop(t)
 	defer closesInTime(t, l)
 	l.deliver("peer", 0, []replica.Message{added(100, 1)})
 	for told := false; !told; {
 		l.call(func() {
-			_ = l.read(func(replica.View) error { return nil }) // opens the view of the turn
+			_ = l.read(func(replica.View) error { return nil }) // opens a view
 			if told = l.shard.Totals().Commits > 0; !told {
 				return
 			}

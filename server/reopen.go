@@ -96,6 +96,9 @@ func (l *loop) serve(s *store.Store, actor dvv.Actor) error {
 	cfg.NewActor = randomActor
 	l.store, cfg.Read = s, l.read
 	cfg.Hold = func() (replica.View, func() error, error) {
+		if !l.reading {
+			l.endView() // while a commit is under way only one can be had without waiting for it
+		}
 		v, err := s.View()
 		if err != nil {
 			return nil, nil, err
