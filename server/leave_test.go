@@ -176,7 +176,11 @@ func TestPartitionsThatMoveAwayAndBackUnderWritesLoseNothing(t *testing.T) {
 		return true
 	}
 	c.eventually("partitions moved to the newcomer, and are dropped where they came from", func() bool {
-		return settled() && len(c.stored(3)) > 0
+		dropped := uint64(0)
+		for _, n := range c.nodes[:3] {
+			dropped += n.Snapshot().Totals.HandedOff
+		}
+		return settled() && len(c.stored(3)) > 0 && dropped > 0
 	})
 	c.eventually("it may leave again", func() bool {
 		p, err := c.nodes[1].PlanChange(Change{Node: newcomer})
@@ -193,12 +197,6 @@ func TestPartitionsThatMoveAwayAndBackUnderWritesLoseNothing(t *testing.T) {
 	}
 	c.commitChange(1, Change{Node: newcomer})
 	c.eventually("everything is back", func() bool { return c.hasLeft(3) && settled() })
-	for i := range 3 {
-		handedOff := c.nodes[i].Snapshot().Totals.HandedOff
-		if handedOff == 0 {
-			t.Errorf("n%d never dropped anything", i)
-		}
-	}
 	writes.end()
 	c.stop(3)
 	c.holds(writes)
