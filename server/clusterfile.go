@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -106,7 +107,19 @@ type ClusterFileError struct {
 	Err  error
 }
 
-func (e *ClusterFileError) Error() string { return fmt.Sprintf("cluster file %s: %v", e.Path, e.Err) }
+func (e *ClusterFileError) Error() string {
+	why := e.Err.Error()
+	var file *fs.PathError
+	switch {
+	case errors.Is(e.Err, fs.ErrNotExist):
+		why = "there is none; cartwheel init writes one"
+	case errors.Is(e.Err, fs.ErrExist):
+		why = "there is one already, and it is not overwritten: it may hold the only copy of the secret"
+	case errors.As(e.Err, &file):
+		why = file.Err.Error()
+	}
+	return fmt.Sprintf("cluster file %s: %s", e.Path, why)
+}
 
 func (e *ClusterFileError) Unwrap() error { return e.Err }
 
