@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net"
+	"slices"
 	"testing"
 )
 
@@ -34,9 +35,9 @@ type listening struct {
 func (l listening) Accept() (net.Conn, error) { return l.c, nil }
 
 func TestAConnectionTakesWhatHasArrivedAtOnce(t *testing.T) {
-	frame := append(make([]byte, 9), bytes.Repeat([]byte{7}, 100)...) // a head and what it announces
+	frame := slices.Concat(make([]byte, 9), bytes.Repeat([]byte{7}, 100)) // a head and what it announces
 	large := bytes.Repeat([]byte{9}, 3*readAhead)
-	from := &segments{pieces: [][]byte{frame, append(bytes.Clone(frame), frame...), large}}
+	from := &segments{pieces: [][]byte{frame, slices.Concat(frame, frame), large}}
 	in, err := readingAhead{listening{c: from}}.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +45,7 @@ func TestAConnectionTakesWhatHasArrivedAtOnce(t *testing.T) {
 	for i := range 3 {
 		head, rest := make([]byte, 9), make([]byte, 100)
 		_, err := io.ReadFull(in, head)
-		if _, then := io.ReadFull(in, rest); err != nil || then != nil || !bytes.Equal(append(head, rest...), frame) {
+		if _, then := io.ReadFull(in, rest); err != nil || then != nil || !bytes.Equal(slices.Concat(head, rest), frame) {
 			t.Fatalf("frame %d is %x %x, %v, %v", i, head, rest, err, then)
 		}
 	}
