@@ -28,6 +28,7 @@ type read struct {
 	againAt int64 // everybody was asked and it is not enough yet; 0 when not so
 	tries   int
 	ended   bool
+	awaited bool // did not end at once
 
 	hash   [16]byte // of this node's own rows, when they were large at first
 	hashed []Found  // those rows; nil when there are none
@@ -83,7 +84,15 @@ func (s *Shard) query(r Request) {
 	if need <= 0 {
 		need = s.cfg.R
 	}
-	s.read(&read{q: *r.Query, maxStale: r.MaxStale, session: r.Session, deadline: r.Deadline, request: r.ID}, need)
+	at := s.spare
+	if s.spare = nil; at == nil {
+		at = &read{}
+	}
+	*at = read{q: *r.Query, maxStale: r.MaxStale, session: r.Session, deadline: r.Deadline, request: r.ID}
+	if s.read(at, need); at.ended && !at.awaited {
+		*at = read{}
+		s.spare = at // nobody else has heard of it
+	}
 }
 
 // read asks replicas until need ready owners have answered, and what they say
@@ -98,6 +107,7 @@ func (s *Shard) read(r *read, need int) {
 		s.askReplica(r, s.cfg.Self)
 	}
 	if s.readOn(r); !r.ended {
+		r.awaited = true
 		s.hedgeLater(r)
 		s.await(r)
 	}
@@ -199,6 +209,9 @@ func (s *Shard) endRead(r *read) {
 	if r.done != nil {
 		r.done(res)
 		return
+	}
+	if res.Merged != nil {
+		res.Merged.answers = nil // are for who mints
 	}
 	s.reply(r.request, res)
 }

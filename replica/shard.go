@@ -43,6 +43,7 @@ type Shard struct {
 	asks      map[uint64]ask
 	asked     asked            // while it is answered
 	readAsked func(View) error // answerFrom, made once
+	spare     *read            // that ended at once, to be used again
 	latency   latency          // of answers
 	waiting   []asking
 	wokenAt   int64 // when those were looked through
