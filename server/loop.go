@@ -52,6 +52,7 @@ type loop struct {
 	asides  atomic.Uint64 // damaged files set aside
 	view    *store.View   // of what is committed, nil until it is read
 	reading bool          // from it
+	alone   bool          // the commit under way waits until no view is open
 	broken  error         // a read found the store failed
 	told    map[string]bool
 	full    bool // the last commit found no space
@@ -182,6 +183,9 @@ func (l *loop) run() {
 			l.refuseAll("the node is shutting down")
 			return
 		}
+		if committing && l.alone {
+			l.endView()
+		}
 		timer.Reset(max(0, time.Duration(l.shard.NextTick()-l.now().Mono)))
 		select {
 		case in := <-l.frames:
@@ -282,6 +286,7 @@ func (l *loop) begin() bool {
 		return false
 	}
 	l.flush()
+	l.alone = tx.Outgrows()
 	l.commits <- tx
 	return true
 }

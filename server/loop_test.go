@@ -20,6 +20,11 @@ import (
 // newTestLoop starts a loop whose ring is itself and "peer", which nobody plays.
 func newTestLoop(t *testing.T) *loop {
 	t.Helper()
+	return newTestLoopOn(t, store.Options{ClusterID: "c", Node: "self", Partitions: 1, NoSync: true})
+}
+
+func newTestLoopOn(t *testing.T, o store.Options) *loop {
+	t.Helper()
 	var facts ring.Facts
 	for i, id := range []ring.NodeID{"self", "peer"} {
 		if _, err := facts.Add(ring.Fact{Number: uint64(i + 1), Kind: ring.Joined, Node: id, PeerAddr: string(id) + ":1", APIAddr: string(id) + ":2"}); err != nil {
@@ -32,7 +37,7 @@ func newTestLoop(t *testing.T) *loop {
 	}
 	l, err := startLoop(loopConfig{
 		path:    filepath.Join(t.TempDir(), "shard-0.db"),
-		store:   store.Options{ClusterID: "c", Node: "self", Partitions: 1, NoSync: true},
+		store:   o,
 		replica: replica.Config{Self: "self", R: 1, W: 1},
 		ring:    r, send: func(ring.NodeID, replica.Message) {}, logger: slog.New(slog.DiscardHandler),
 	})

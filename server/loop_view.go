@@ -16,7 +16,8 @@ import (
 //
 // The shard is told of a commit when the view of what was before has ended, so it
 // never sees less than it knows to be durable. And no view lasts from before a
-// commit to after it, so the file does not grow behind one.
+// commit to after it, so the file does not grow behind one. Where the file may
+// outgrow its map, the commit waits for views, and one ends with its turn.
 func (l *loop) read(fn func(replica.View) error) (err error) {
 	if l.reading { // from within fn: a view has one reader at a time
 		v, err := l.openView()
@@ -32,8 +33,11 @@ func (l *loop) read(fn func(replica.View) error) (err error) {
 	}
 	l.reading = true
 	defer func() { l.reading = false }()
-	if err = fn(l.view); err != nil {
-		l.noteFailed(err)
+	err = fn(l.view)
+	if failed := l.store.Failed(); failed != nil { // fn, or who holds another view, may have passed over it
+		l.broken = failed
+	}
+	if err != nil || l.broken != nil {
 		l.endView() // what met damage is not used again
 	}
 	return err

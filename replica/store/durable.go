@@ -40,23 +40,36 @@ type standby struct {
 	durable int      // the newest transaction whose commit is known to be durable
 	under   bool     // a commit is under way
 	before  *bolt.Tx // nil when lent, or when there was no room for it
+	awaits  bool     // a commit that may outgrow the map waits for the last view to end,
+	alone   bool     // and then none begins until it is over
 }
 
-// spareMap is how many bytes of the map must be unused for a commit to hold a
-// reading transaction: a map that has to grow waits for all of them.
+// spareMap is how many bytes of the map must be unused for a commit to go beside
+// reading transactions: a map that has to grow waits for all of them, and whoever
+// begins another one meanwhile waits for the map.
 const spareMap = 1 << 28
 
+// Outgrows tells that the commit of the transaction may need a larger map. Then it
+// waits until no view is open: who waits for it must hold none.
+func (t *Tx) Outgrows() bool { return t.tx.Size()+spareMap >= int64(t.s.mapped) }
+
 // stand is called before a commit.
-func (s *Store) stand(tx *bolt.Tx) error {
-	var before *bolt.Tx
-	if tx.Size()+spareMap < int64(s.mapped) {
-		var err error
-		s.wedged.Add(1)
-		before, err = s.db.Begin(false)
-		s.wedged.Add(-1)
-		if err != nil {
-			return err
+func (s *Store) stand(t *Tx) error {
+	if t.Outgrows() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.standby.alone = s.views == 0
+		for s.standby.awaits = true; !s.standby.alone; {
+			s.synced.Wait()
 		}
+		s.standby.awaits, s.standby.under = false, true
+		return nil
+	}
+	s.wedged.Add(1)
+	before, err := s.db.Begin(false)
+	s.wedged.Add(-1)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -30,6 +30,9 @@ type Options struct {
 	// OnSync is called when a commit's syncs have completed, before Commit returns,
 	// on its goroutine.
 	OnSync func(path string)
+	// MapSize is how many bytes of addresses the file takes at first; 0 for 64 GiB, or
+	// what there is of that. See [Tx.Outgrows].
+	MapSize int
 
 	// For tests.
 	growth int  // bytes, instead of growth
@@ -137,7 +140,9 @@ func (s *Store) open() (err error) {
 	if err := s.openFile(); err != nil {
 		return err
 	}
-	s.mapped = mapSize(s.file)
+	if s.mapped = s.options.MapSize; s.mapped == 0 {
+		s.mapped = mapSize(s.file)
+	}
 	o.InitialMmapSize = s.mapped
 	o.Timeout = lockWait
 	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return s.file, nil }
@@ -252,6 +257,9 @@ func (s *Store) Close() error {
 func (s *Store) admit(what string, writes bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for !writes && s.standby.alone {
+		s.synced.Wait()
+	}
 	switch {
 	case s.closed:
 		return fmt.Errorf("%s on store %s: %w", what, s.path, ErrClosed)
@@ -273,8 +281,9 @@ func (s *Store) dismiss(writes bool, failed error) {
 	defer s.mu.Unlock()
 	if writes {
 		s.begun = false
-	} else {
-		s.views--
+	} else if s.views--; s.views == 0 && s.standby.awaits {
+		s.standby.alone = true
+		s.synced.Broadcast()
 	}
 	if s.failed == nil {
 		s.failed = failed

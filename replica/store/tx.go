@@ -98,7 +98,7 @@ func (t *Tx) Commit() error {
 func (t *Tx) commit() (err error) {
 	defer t.guard.leave(t.guard.enter(), t.s.path, meta, &t.key, &err)
 	t.s.db.NoFreelistSync = t.s.Held() > heldLong
-	if err := t.s.stand(t.tx); err != nil {
+	if err := t.s.stand(t); err != nil {
 		return err
 	}
 	err = t.tx.Commit()
