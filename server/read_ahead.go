@@ -30,3 +30,12 @@ type aheadConn struct {
 
 // Read implements [net.Conn].
 func (c *aheadConn) Read(p []byte) (int, error) { return c.in.Read(p) }
+
+// CloseWrite ends what is sent, as the server does after a refusal: a client that is
+// still sending then reads it, and is not cut off before.
+func (c *aheadConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}

@@ -2,8 +2,10 @@ package server
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"testing"
 )
@@ -54,5 +56,33 @@ func TestAConnectionTakesWhatHasArrivedAtOnce(t *testing.T) {
 	}
 	if all, err := io.ReadAll(in); err != nil || !bytes.Equal(all, large) {
 		t.Errorf("%d bytes after the frames, %v, want %d", len(all), err, len(large))
+	}
+}
+
+// A client that is refused while it still sends reads the refusal to its end: the
+// server says that it has no more to say, and closes only then.
+func TestARefusalIsReadToItsEndByWhoIsStillSending(t *testing.T) {
+	at, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 100)); err != nil {
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+		}
+	})}
+	go func() { _ = s.Serve(readingAhead{at}) }()
+	defer func() { _ = s.Close() }()
+	c, err := net.Dial("tcp", at.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000\r\n\r\n%s", bytes.Repeat([]byte{7}, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(c)
+	if err != nil || !bytes.HasPrefix(got, []byte("HTTP/1.1 413 ")) || !bytes.HasSuffix(got, []byte("too large\n")) {
+		t.Errorf("read %q, %v", got, err)
 	}
 }
