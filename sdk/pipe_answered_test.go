@@ -45,6 +45,24 @@ func TestAMessageIsMadeAfterThoseWhoWereAnsweredHaveRunOnWhicheverStreamTheyWere
 	}
 }
 
+func TestAStreamDoesNotWaitForThoseWhoAreAnsweredMeanwhile(t *testing.T) {
+	callers := &answered{}
+	s := quietStream(callers)
+	for id := range uint64(3) { // and of a busy client somebody always is
+		callers.add(1)
+		enqueue(s, id)
+		if !roused(s) || s.message() != nil {
+			t.Fatal("a message was made while a caller who was answered has not run")
+		}
+		callers.add(1)
+		callers.ran()
+		if !roused(s) || s.message() == nil {
+			t.Error("the stream waits for a caller who was answered after it began to wait")
+		}
+		callers.ran()
+	}
+}
+
 func TestEnoughCallsWaitForNobody(t *testing.T) {
 	s := quietStream(&answered{})
 	s.callers.add(1)
@@ -75,5 +93,23 @@ func TestNoStreamIsLeftWaitingForCallersWhoRanAlready(t *testing.T) {
 			t.Fatal("a stream waits, and nobody is left to rouse it")
 		}
 		runtime.Gosched()
+	}
+}
+
+func TestWhatAMessageHasNoRoomForIsSentInTheNext(t *testing.T) {
+	for _, test := range []struct{ calls, bytes, messages int }{{2, 600 << 10, 2}, {3, 1 << 20, 3}, {maxCalls + 20, 1, 2}} {
+		s := quietStream(&answered{})
+		for id := range test.calls {
+			s.enter(&waiting{id: uint64(id), request: make([]byte, test.bytes), done: make(chan struct{})})
+		}
+		messages := 0
+		for ; roused(s); messages++ {
+			if s.message() == nil {
+				t.Error("a stream was roused for nothing")
+			}
+		}
+		if messages != test.messages || len(s.under) != test.calls {
+			t.Errorf("%d calls of %d bytes: %d sent in %d messages, want all in %d", test.calls, test.bytes, len(s.under), messages, test.messages)
+		}
 	}
 }

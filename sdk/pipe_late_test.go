@@ -60,7 +60,7 @@ func TestACallIsLateOrAnsweredAndNotBoth(t *testing.T) {
 		if ok := s.wait(t.Context(), w); ok != (w.reply != nil) || ok == w.late {
 			t.Fatalf("answered %v, with reply %x, late %v", ok, w.reply, w.late)
 		}
-		if n := s.callers.callers.Load(); n != 0 {
+		if n := s.callers.given.Load() - s.callers.run.Load(); n != 0 {
 			t.Fatalf("%d callers are waited for, who all ran", n)
 		}
 		s.fail(context.Canceled)

@@ -120,6 +120,7 @@ type stream struct {
 	callers *answered
 
 	mu       sync.Mutex
+	until    uint64 // so many of the callers ran, the next message waits; 0 while it waits for nobody
 	queue    queue
 	canceled []uint64 // calls under way that nobody waits for any more
 	under    map[uint64]*waiting
@@ -215,10 +216,14 @@ func (s *stream) message() []byte {
 	if len(s.queue) < enough && s.callers.hold(s) {
 		return nil // the last of them rouses us
 	}
+	s.until = 0
 	m := make([]byte, prefixBytes, 1<<10)
 	m, taken := s.queue.take(m, min(maxCalls, maxUnderWay-len(s.under)))
 	for _, w := range taken {
 		s.under[w.id] = w
+	}
+	if len(s.queue) > 0 && len(s.under) < maxUnderWay {
+		s.rouse() // a message of its own for what this one has no room for
 	}
 	for _, id := range s.canceled {
 		m = protowire.AppendVarint(protowire.AppendTag(m, cancelField, protowire.VarintType), id)
