@@ -148,6 +148,7 @@ func (r Row) TallyAt(wallMillis int64) (*Tally, error) {
 			return nil, fmt.Errorf("counter under %v: %w", l.Dot, err)
 		}
 	}
+	t.newest, t.floor = t.newest.settled(), t.floor.settled()
 	t.lapse(wallMillis)
 	return t, nil
 }
@@ -159,7 +160,7 @@ func (t *Tally) add(l Live) error {
 		if err != nil {
 			return err
 		}
-		t.newest.raise(Component{l.Dot.Actor, l.Dot.Seq, e})
+		t.newest = append(t.newest, Component{l.Dot.Actor, l.Dot.Seq, e})
 	case KindReset:
 		z, owns, err := decodeReset(l.Payload)
 		if err != nil {
@@ -170,9 +171,7 @@ func (t *Tally) add(l Live) error {
 				t.own = slices.Insert(t.own, at, o.op)
 			}
 		}
-		for _, c := range z {
-			t.floor.raise(c)
-		}
+		t.floor = append(t.floor, z...)
 	case KindVoid:
 		v, err := DecodeVoid(l.Payload)
 		if err != nil {
@@ -185,18 +184,21 @@ func (t *Tally) add(l Live) error {
 	return nil
 }
 
-// raise keeps the component of the highest seq. Of one seq with different
-// totals (the same dot with different bytes, which cannot happen) the larger is
-// kept, in every merge order.
-func (z *Reset) raise(c Component) {
-	at, met := z.find(c.Actor)
-	if !met {
-		*z = slices.Insert(*z, at, c)
-		return
+// settled sorts components by actor, as those of one row mostly are, and keeps of each
+// actor the one of the highest seq. Of one seq with different totals (the same dot with
+// different bytes, which cannot happen) the larger is kept, in every merge order.
+func (z Reset) settled() Reset {
+	sorted := true
+	for i := 1; i < len(z) && sorted; i++ {
+		sorted = z[i-1].Actor < z[i].Actor
 	}
-	if old := &(*z)[at]; c.Seq > old.Seq || c.Seq == old.Seq && old.less(c) {
-		*old = c
+	if sorted {
+		return z
 	}
+	slices.SortStableFunc(z, func(a, b Component) int {
+		return cmp.Or(cmp.Compare(a.Actor, b.Actor), cmp.Compare(b.Seq, a.Seq), b.compare(a))
+	})
+	return slices.CompactFunc(z, func(a, b Component) bool { return a.Actor == b.Actor })
 }
 
 func (z Reset) find(a dvv.Actor) (at int, met bool) {
@@ -214,10 +216,10 @@ func (z Reset) of(a dvv.Actor) Component {
 	return Component{}
 }
 
-func (c Component) less(d Component) bool {
+func (c Component) compare(d Component) int {
 	a := [...]uint64{c.P.Hi, c.P.Lo, c.N.Hi, c.N.Lo}
 	b := [...]uint64{d.P.Hi, d.P.Lo, d.N.Hi, d.N.Lo}
-	return slices.Compare(a[:], b[:]) < 0
+	return slices.Compare(a[:], b[:])
 }
 
 // covered tells whether a reset saw the increment at d.
@@ -312,9 +314,7 @@ func (r Row) IsReset() bool { return len(r.Live) == 1 && r.Live[0].Payload.Kind(
 
 // Forget takes the tally as it will be under a reset that is about to be put.
 func (t *Tally) Forget(z Reset) {
-	for _, c := range z {
-		t.floor.raise(c)
-	}
+	t.floor = append(t.floor, z...).settled()
 }
 
 // Present tells whether the counter holds anything that no reset saw, be it 0: what
@@ -336,11 +336,7 @@ func (t *Tally) Increment(actor dvv.Actor, delta int64) (e Entry, kills []dvv.Do
 // stays alive until both dots it speaks of are under the reset: a copy of the
 // operation that was not seen yet is still to be taken back when it arrives.
 func (t *Tally) Reset() (Reset, []dvv.Dot) {
-	top := slices.Clone(t.newest)
-	for _, c := range t.floor {
-		top.raise(c)
-	}
-	return t.covering(top, nil)
+	return t.covering(slices.Concat(t.newest, t.floor).settled(), nil)
 }
 
 // covering returns the reset of what top has, which is all that earlier ones have and

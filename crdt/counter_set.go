@@ -96,7 +96,7 @@ func (t *Tally) foreign(op Operation) Reset {
 	if !slices.Contains(t.own, op) {
 		return t.floor
 	}
-	floor := make(Reset, 0, len(t.floor))
+	var floor Reset
 	for _, l := range t.live {
 		if l.Payload.Kind() != KindReset {
 			continue
@@ -107,8 +107,8 @@ func (t *Tally) foreign(op Operation) Reset {
 		}
 		for i, c := range z {
 			c.Seq = foreignSeq(c, i, owns, op)
-			floor.raise(c)
+			floor = append(floor, c)
 		}
 	}
-	return floor
+	return floor.settled()
 }

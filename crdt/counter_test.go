@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -278,6 +279,39 @@ func TestATotalNarrowsWithinInt64AndSaturatesBeyond(t *testing.T) {
 	} {
 		if got, saturated := c.total.Int64(); got != c.want || saturated != c.saturated {
 			t.Errorf("%v: %d, saturated %t", c.total, got, saturated)
+		}
+	}
+}
+
+// The loop of a shard decodes rows that peers sent: one must not hold up all others.
+func TestARowOfManyResetsInWhateverOrderIsDecodedAtOnce(t *testing.T) {
+	const n, limit = 40_000, 3 * time.Second // 0.7 MB; inserting each took 7 s
+	var apart, low, high crdt.Row
+	var even, odd crdt.Reset
+	for i := range dvv.Actor(n) {
+		z := crdt.Reset{{Actor: 2*n - i, Seq: 1}}
+		apart.Live = append(apart.Live, crdt.Live{Dot: dvv.Dot{Actor: i + 1, Seq: 1}, Payload: z.Payload()})
+		even, odd = append(even, crdt.Component{Actor: 2*i + 2, Seq: 1}), append(odd, crdt.Component{Actor: 2*i + 1, Seq: 1})
+	}
+	low.Live = []crdt.Live{{Dot: dvv.Dot{Actor: 1, Seq: 1}, Payload: even.Payload()}, {Dot: dvv.Dot{Actor: 2, Seq: 1}, Payload: odd.Payload()}}
+	high.Live = []crdt.Live{low.Live[1], low.Live[0]}
+	for _, test := range []struct {
+		name   string
+		row    crdt.Row
+		actors int
+	}{{"a reset per actor, backwards", apart, n}, {"two resets, interleaved", low, 2 * n}, {"the same the other way round", high, 2 * n}} {
+		began := time.Now()
+		tally, err := test.row.Tally()
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, _ := tally.Reset()
+		tally.Forget(z)
+		if again, _ := tally.Reset(); len(z) != test.actors || !slices.Equal(z, again) {
+			t.Errorf("%s: %d actors are reset, want %d", test.name, len(z), test.actors)
+		}
+		if took := time.Since(began); took > limit {
+			t.Errorf("%s: took %v, limit %v", test.name, took, limit)
 		}
 	}
 }

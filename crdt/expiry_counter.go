@@ -24,9 +24,7 @@ func (t *Tally) lapse(wallMillis int64) {
 		return
 	}
 	t.resets = slices.Clone(t.floor)
-	for _, e := range t.lapsed {
-		t.floor.raise(e)
-	}
+	t.floor = append(t.floor, t.lapsed...).settled()
 }
 
 // earliest returns the first expiry of any actor's newest entry.
@@ -105,10 +103,7 @@ func (t *Tally) Lapse() (Payload, []dvv.Dot) {
 // over returns the reset of some entries whose time is over, which carries on the
 // earlier ones, and the dots that it replaces.
 func (t *Tally) over(entries ...Component) (Payload, []dvv.Dot) {
-	top := slices.Clone(t.resets)
-	for _, c := range entries {
-		top.raise(c)
-	}
+	top := slices.Concat(t.resets, Reset(entries)).settled()
 	z, kills := t.covering(top, t.own)
 	return t.beside(z, t.own...), kills
 }
