@@ -182,7 +182,7 @@ func TestCallsBeyondWhatARequestCarriesWaitTheirTurn(t *testing.T) {
 
 func TestASessionThatCannotBeHonouredIsTriedAgainUntilTheDeadline(t *testing.T) {
 	cluster, nodes := newCluster(t, 2)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	_, err := open(t, nodes).Counter("stock", "unmet").Get(ctx)
 	var failed *cartwheel.Error
