@@ -81,6 +81,7 @@ type answer struct {
 // input is a client's request or a frame of a peer's messages.
 type input struct {
 	request  replica.Request
+	deadline time.Time
 	reply    chan<- answer
 	seen     crdt.Stamp
 	from     ring.NodeID
@@ -189,11 +190,11 @@ func (l *loop) run() {
 		timer.Reset(max(0, time.Duration(l.shard.NextTick()-l.now().Mono)))
 		select {
 		case in := <-l.frames:
-			l.take(in)
+			l.take(l.now(), in)
 			l.drain()
 		case in := <-l.requests:
 			l.drainFrames()
-			l.take(in)
+			l.take(l.now(), in)
 			l.drain()
 		case fn := <-l.calls:
 			fn()
@@ -226,10 +227,14 @@ func (l *loop) run() {
 // what they acknowledge and answer ends requests, and makes room for new ones.
 func (l *loop) drain() {
 	l.drainFrames()
+	if len(l.requests) == 0 {
+		return
+	}
+	now := l.now() // asking the time is a system call
 	for range turnRequests {
 		select {
 		case in := <-l.requests:
-			l.take(in)
+			l.take(now, in)
 		default:
 			return
 		}
@@ -240,15 +245,14 @@ func (l *loop) drainFrames() {
 	for range turnFrames {
 		select {
 		case in := <-l.frames:
-			l.take(in)
+			l.take(l.now(), in)
 		default:
 			return
 		}
 	}
 }
 
-func (l *loop) take(in input) {
-	now := l.now()
+func (l *loop) take(now replica.Now, in input) {
 	l.shard.Observe(now, in.seen)
 	for _, m := range in.messages {
 		if f, ok := m.(replica.Forward); ok {
@@ -266,6 +270,7 @@ func (l *loop) take(in input) {
 	}
 	l.nextID++
 	in.request.ID = l.nextID
+	in.request.Deadline = now.Mono + int64(time.Until(in.deadline))
 	l.replies[l.nextID] = in.reply
 	l.shard.Request(now, in.request)
 }
@@ -316,7 +321,6 @@ func (l *loop) do(ctx context.Context, r replica.Request, seen crdt.Stamp, deadl
 	fail := func(reason replica.Reason, unknown bool, text string) (replica.Result, crdt.Stamp) {
 		return replica.Result{Failure: &replica.Failure{Reason: reason, Unknown: unknown, Text: text}}, crdt.Stamp(l.stamp.Load())
 	}
-	r.Deadline = int64(uptime() + time.Until(deadline))
 	if l.underWay.Add(1) > maxUnderWay {
 		l.underWay.Add(-1)
 		return fail(replica.Overloaded, false, fmt.Sprintf("%d requests are under way already; nothing was done", maxUnderWay))
@@ -327,7 +331,7 @@ func (l *loop) do(ctx context.Context, r replica.Request, seen crdt.Stamp, deadl
 	default:
 	}
 	reply := idleReplies.Get().(chan answer)
-	l.requests <- input{request: r, reply: reply, seen: seen} // has room for all that are under way
+	l.requests <- input{request: r, reply: reply, deadline: deadline, seen: seen} // has room for all that are under way
 	select {
 	case a := <-reply:
 		idleReplies.Put(reply) // one that was not answered may be yet

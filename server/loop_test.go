@@ -142,7 +142,7 @@ func TestFramesOfPeersAreTakenBeforeNewRequests(t *testing.T) {
 	l.call(func() {
 		for range 10 {
 			l.underWay.Add(1)
-			l.requests <- input{request: replica.Request{Query: &q, R: 1, Deadline: 1 << 62}, reply: make(chan answer, 1)}
+			l.requests <- input{request: replica.Request{Query: &q, R: 1}, deadline: time.Now().Add(time.Hour), reply: make(chan answer, 1)}
 		}
 		for range maxFrames {
 			l.frames <- input{from: "peer", messages: []replica.Message{replica.Asking{ID: 1, Query: q}}}
@@ -179,7 +179,7 @@ func TestAForwardThatWaitedForItsTurnHasThatMuchLessTime(t *testing.T) {
 		var coordinated, expired uint64
 		l.call(func() {
 			was, wasExpired := l.shard.Totals().Coordinated, l.expired.Load()
-			l.take(input{from: "peer", at: uptime() - test.waited, messages: []replica.Message{forward(2 * time.Second)}})
+			l.take(l.now(), input{from: "peer", at: uptime() - test.waited, messages: []replica.Message{forward(2 * time.Second)}})
 			coordinated, expired = l.shard.Totals().Coordinated-was, l.expired.Load()-wasExpired
 		})
 		if expired != test.expired || coordinated != 1-test.expired {
