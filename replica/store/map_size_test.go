@@ -45,6 +45,26 @@ func TestALargeMapCostsNoMemory(t *testing.T) {
 	}
 }
 
+// A commit that may outgrow the map waits for all views: the map of a file that was
+// opened has room.
+func TestTheMapOfALargeFileIsLargerThanTheFile(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if int64(mapSize(f)) != wantedMap {
+		t.Skip("the address space is limited")
+	}
+	const size = int64(100) << 30
+	if err := f.Truncate(size); err != nil { // takes no space
+		t.Skip(err)
+	}
+	if got := mapSize(f); int64(got) < 2*size {
+		t.Errorf("a map of %d bytes for a file of %d", got, size)
+	}
+}
+
 // In a process that may map little, the map is smaller and the store works.
 func TestAStoreOpensWhereTheAddressSpaceIsSmall(t *testing.T) {
 	const inside = "CARTWHEEL_SMALL_ADDRESS_SPACE"

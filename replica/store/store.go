@@ -30,8 +30,8 @@ type Options struct {
 	// OnSync is called when a commit's syncs have completed, before Commit returns,
 	// on its goroutine.
 	OnSync func(path string)
-	// MapSize is how many bytes of addresses the file takes at first; 0 for 64 GiB, or
-	// what there is of that. See [Tx.Outgrows].
+	// MapSize is how many bytes of addresses the file takes at first; 0 for 64 GiB, more
+	// for a larger file, or what there is of that. See [Tx.Outgrows].
 	MapSize int
 
 	// For tests.

@@ -16,8 +16,8 @@ import (
 // The space of what later commits replace is not used again while a view is
 // open, most of what they write included: a view held for a minute costs the file
 // what a minute's commits write, see [Store.Held]. A commit that may outgrow the
-// file's map, of 64 GiB where addresses are not limited, waits until no view is open,
-// and then none opens until it is over; see [Tx.Outgrows].
+// file's map, of 64 GiB and more where addresses are not limited, waits until no view
+// is open, and then none opens until it is over; see [Tx.Outgrows].
 type View struct {
 	reader
 	lent bool // by a commit that was under way
