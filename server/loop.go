@@ -98,6 +98,9 @@ const (
 	maxFrames = 8
 	// Inputs taken in one turn.
 	turnFrames, turnRequests = 64, 256
+	// sameTime is how many requests in a row are taken at one time: asking for it is a
+	// system call, and some of them may take milliseconds.
+	sameTime = 16
 )
 
 func randomActor() dvv.Actor {
@@ -166,7 +169,7 @@ func (l *loop) run() {
 	defer timer.Stop()
 	defer l.endView()
 	committing := false
-	for {
+	for now := l.now(); ; {
 		if l.broken != nil && l.resume == nil && !committing && !l.closing {
 			l.reopen(l.broken)
 		}
@@ -178,6 +181,7 @@ func (l *loop) run() {
 			runtime.Gosched()
 			l.drain()
 			committing = l.begin()
+			now = l.now()
 		}
 		l.flush()
 		if l.closing && !committing {
@@ -187,7 +191,7 @@ func (l *loop) run() {
 		if committing && l.alone {
 			l.endView()
 		}
-		timer.Reset(max(0, time.Duration(l.shard.NextTick()-l.now().Mono)))
+		timer.Reset(max(0, time.Duration(l.shard.NextTick()-now.Mono)))
 		select {
 		case in := <-l.frames:
 			l.take(l.now(), in)
@@ -219,7 +223,8 @@ func (l *loop) run() {
 			l.stop = nil
 			l.closing = true
 		}
-		l.shard.Tick(l.now())
+		now = l.now()
+		l.shard.Tick(now)
 	}
 }
 
@@ -227,13 +232,13 @@ func (l *loop) run() {
 // what they acknowledge and answer ends requests, and makes room for new ones.
 func (l *loop) drain() {
 	l.drainFrames()
-	if len(l.requests) == 0 {
-		return
-	}
-	now := l.now() // asking the time is a system call
-	for range turnRequests {
+	var now replica.Now
+	for i := range turnRequests {
 		select {
 		case in := <-l.requests:
+			if i%sameTime == 0 {
+				now = l.now()
+			}
 			l.take(now, in)
 		default:
 			return
