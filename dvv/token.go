@@ -171,10 +171,10 @@ func mac(key, text []byte) []byte {
 
 // digest is injective in the scope up to the strength of HMAC: every string is
 // preceded by its length, so no two scopes spell the same input.
-func (k *subkeys) digest(s Scope) []byte {
-	in := make([]byte, 0, 3*binary.MaxVarintLen64+1+len(s.Purpose)+len(s.Bucket)+len(s.Key))
-	in = append(in, s.Type)
-	for _, part := range []string{s.Purpose, s.Bucket, s.Key} {
+func (k *subkeys) digest(s Scope) [sha256.Size]byte {
+	var room [256]byte
+	in := append(room[:0], s.Type)
+	for _, part := range [...]string{s.Purpose, s.Bucket, s.Key} {
 		in = binary.AppendUvarint(in, uint64(len(part)))
 		in = append(in, part...)
 	}
@@ -183,8 +183,10 @@ func (k *subkeys) digest(s Scope) []byte {
 
 // sign is over three fields of fixed length (digest; version and tag, the head
 // of body), then the payload.
-func (k *subkeys) sign(digest, body []byte) []byte {
-	return k.token.mac(digest, body)[:macLen]
+func (k *subkeys) sign(digest [sha256.Size]byte, body []byte) (sum [macLen]byte) {
+	whole := k.token.mac(digest[:], body)
+	copy(sum[:], whole[:])
+	return sum
 }
 
 // Seal returns the payload as a token that opens under the same secret and
@@ -198,12 +200,13 @@ func (s Sealer) Seal(scope Scope, payload []byte) (string, error) {
 		return "", &TokenError{Op: "seal", Scope: scope, Reason: Oversized, Got: len(payload), Limit: MaxTokenPayload}
 	}
 	digest := s.keys.digest(scope)
-	raw := make([]byte, 0, tokenOverhead+len(payload))
-	raw = append(raw, tokenVersion)
+	var room, text [256]byte
+	raw := append(room[:0], tokenVersion)
 	raw = append(raw, digest[:tagLen]...)
 	raw = append(raw, payload...)
-	raw = append(raw, s.keys.sign(digest, raw)...)
-	return tokenText.EncodeToString(raw), nil
+	sum := s.keys.sign(digest, raw)
+	raw = append(raw, sum[:]...)
+	return string(tokenText.AppendEncode(text[:0], raw)), nil
 }
 
 // Open returns the payload of a token that Seal made under the same secret and
@@ -234,7 +237,7 @@ func (s Sealer) Open(scope Scope, token string) ([]byte, error) {
 	}
 	body, sum := raw[:len(raw)-macLen], raw[len(raw)-macLen:]
 	digest := s.keys.digest(scope)
-	if !hmac.Equal(sum, s.keys.sign(digest, body)) {
+	if want := s.keys.sign(digest, body); !hmac.Equal(sum, want[:]) {
 		if !hmac.Equal(body[1:1+tagLen], digest[:tagLen]) {
 			return fail(Foreign, 0, 0, nil)
 		}
@@ -248,7 +251,8 @@ var errTooShort = errors.New("too short for any token")
 // SealContext returns the dots a client was shown as a token. A clock of many
 // gaps may be Oversized; the error has the numbers.
 func (s Sealer) SealContext(scope Scope, dots Clock) (string, error) {
-	return s.Seal(scope, dots.AppendBinary(nil))
+	var room [128]byte
+	return s.Seal(scope, dots.AppendBinary(room[:0]))
 }
 
 // OpenContext returns the dots of a token that SealContext made for the same
