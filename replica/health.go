@@ -44,10 +44,22 @@ type Staleness struct {
 func (s Staleness) Within(most int64) bool { return s.Bound != Unknown && s.Bound <= most }
 
 func (s Staleness) String() string {
-	if s.Bound == Unknown {
-		return fmt.Sprintf("unknown (not heard of: %v)", s.Missing)
+	text, missing := "unknown", "not heard of"
+	if s.Bound != Unknown {
+		text, missing = fmt.Sprintf("%d ms", s.Bound/1e6), "unreachable"
 	}
-	return fmt.Sprintf("%d ms (unreachable: %v)", s.Bound/1e6, s.Missing)
+	for i, id := range s.Missing {
+		if i == 0 {
+			text += " (" + missing + ": "
+		} else {
+			text += ", "
+		}
+		text += string(id)
+	}
+	if len(s.Missing) > 0 {
+		text += ")"
+	}
+	return text
 }
 
 // Health tells how one partition is doing on this node.

@@ -96,7 +96,8 @@ func (s *Session) begin(ctx context.Context) (*turn, error) {
 	return &turn{s, slices.Clone(s.tokens), s.epoch}, nil
 }
 
-// queue waits until a call has ended, and takes its place.
+// queue waits until a call has ended, and takes its place. The session is locked
+// before and after, and not while it waits.
 func (s *Session) queue(ctx context.Context) error {
 	mine := make(chan struct{})
 	s.next = append(s.next, mine)

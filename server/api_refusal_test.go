@@ -36,7 +36,7 @@ func TestEveryCallRefusesWhatNoCallMayAskForAndWritesNothing(t *testing.T) {
 		{"a bucket of 65 bytes", target{bucket: strings.Repeat("b", 65), key: "42"}, want{code: connect.CodeInvalidArgument, reason: v1.ErrorDetail_REASON_TOO_LARGE, limit: 64, actual: 65}},
 		{"an empty key", target{bucket: "carts"}, want{code: connect.CodeInvalidArgument, reason: v1.ErrorDetail_REASON_INVALID_NAME, limit: crdt.MaxKey, text: "must not be empty"}},
 		{"a key of 1025 bytes", target{bucket: "carts", key: strings.Repeat("k", 1025)}, want{code: connect.CodeInvalidArgument, reason: v1.ErrorDetail_REASON_TOO_LARGE, limit: 1024, actual: 1025}},
-		{"more replicas than there are owners", target{bucket: "carts", key: "42", replicas: 2}, want{code: connect.CodeInvalidArgument, reason: v1.ErrorDetail_REASON_INVALID_OPTION, limit: 1, actual: 2, text: "1 owners"}},
+		{"more replicas than there are owners", target{bucket: "carts", key: "42", replicas: 2}, want{code: connect.CodeInvalidArgument, reason: v1.ErrorDetail_REASON_INVALID_OPTION, limit: 1, actual: 2, text: "1 owner"}},
 		{"far more replicas than any int32 holds", target{bucket: "carts", key: "42", replicas: math.MaxUint32}, want{code: connect.CodeInvalidArgument, reason: v1.ErrorDetail_REASON_INVALID_OPTION, limit: 1, actual: math.MaxUint32}},
 	} {
 		for _, r := range calls {

@@ -34,7 +34,7 @@ const (
 func (c *call) replicas(name string, asked uint32) (int, *problem) {
 	n := c.backend.Ring().Config().Replicas
 	if uint64(asked) > uint64(n) {
-		return 0, invalidOption(uint64(n), uint64(asked), "%s is %d, and each partition has %d owners", name, asked, n)
+		return 0, invalidOption(uint64(n), uint64(asked), "%s is %d, and each partition has %s", name, asked, plural(n, "owner"))
 	}
 	return int(asked), nil
 }
