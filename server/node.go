@@ -218,6 +218,7 @@ func (n *Node) serveAPI() {
 // being closed is to wait for it.
 func (n *Node) Close(ctx context.Context) error {
 	n.drain.Do(func() { close(n.draining) })
+	n.links.Leave()
 	n.closing.Lock()
 	defer n.closing.Unlock()
 	<-n.watched

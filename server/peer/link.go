@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"time"
@@ -45,7 +46,11 @@ func (l *link) run(prev *link) {
 			return
 		}
 		if l.tally.failed(err) {
-			l.t.log.Warn("peer link down", "peer", l.peer, "addr", l.addr, "error", err)
+			level := slog.LevelWarn
+			if l.t.leaving.Load() {
+				level = slog.LevelDebug
+			}
+			l.t.log.Log(l.ctx, level, "peer link down", "peer", l.peer, "addr", l.addr, "error", err)
 		}
 		// Only a link that lived starts the pauses afresh: one that is refused after each dial must not be dialled in a hurry.
 		if time.Since(began) > l.t.cfg.DeadAfter {

@@ -1,10 +1,12 @@
 package peer
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -196,6 +198,53 @@ func TestALinkComesBackAfterItsPeerRestarted(t *testing.T) {
 	}
 	if got := n1.links("n2"); !slices.Equal(got, []bool{true, false, true}) {
 		t.Errorf("OnLink said %v", got)
+	}
+}
+
+// levels keeps at which levels something was logged.
+type levels struct {
+	slog.Handler
+	mu  sync.Mutex
+	met map[string][]slog.Level
+}
+
+func (l *levels) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *levels) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.met[r.Message] = append(l.met[r.Message], r.Level)
+	return nil
+}
+
+func (l *levels) of(message string) []slog.Level {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.met[message])
+}
+
+func TestThatALinkEndsIsNewsUnlessThisNodeIsLeaving(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		leaving bool
+		want    slog.Level
+	}{{"it stays", false, slog.LevelWarn}, {"it leaves", true, slog.LevelDebug}} {
+		t.Run(test.name, func(t *testing.T) {
+			logged := &levels{met: map[string][]slog.Level{}}
+			a := start(t, "a", func(c *Config) { c.Logger = slog.New(logged) })
+			b := start(t, "b", nil)
+			a.dials(t, b)
+			if test.leaving {
+				a.Leave()
+			}
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the end of the link is logged", func() bool { return len(logged.of("peer link down")) > 0 })
+			if got := logged.of("peer link down")[0]; got != test.want {
+				t.Errorf("logged at %v, want %v", got, test.want)
+			}
+		})
 	}
 }
 

@@ -36,6 +36,7 @@ type Transport struct {
 	refusalAt   time.Time
 
 	turnedAway atomic.Uint64
+	leaving    atomic.Bool
 }
 
 // Listen opens the node's peer address and answers peers from then on; it dials nobody before SetPeers. The error is a
@@ -66,6 +67,10 @@ func Listen(cfg Config) (*Transport, error) {
 	go t.accept()
 	return t, nil
 }
+
+// Leave says that this node is about to stop. Links serve until Close; that they end is no news any more, for often the
+// others stop as well.
+func (t *Transport) Leave() { t.leaving.Store(true) }
 
 // Addr is the address listened on, with the port that was picked if none was asked for.
 func (t *Transport) Addr() string { return t.listener.Addr().String() }
