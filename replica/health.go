@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/cartwheel-db/cartwheel/ring"
 )
@@ -48,18 +49,14 @@ func (s Staleness) String() string {
 	if s.Bound != Unknown {
 		text, missing = fmt.Sprintf("%d ms", s.Bound/1e6), "unreachable"
 	}
+	if len(s.Missing) == 0 {
+		return text
+	}
+	names := make([]string, len(s.Missing))
 	for i, id := range s.Missing {
-		if i == 0 {
-			text += " (" + missing + ": "
-		} else {
-			text += ", "
-		}
-		text += string(id)
+		names[i] = string(id)
 	}
-	if len(s.Missing) > 0 {
-		text += ")"
-	}
-	return text
+	return fmt.Sprintf("%s (%s: %s)", text, missing, strings.Join(names, ", "))
 }
 
 // Health tells how one partition is doing on this node.

@@ -28,7 +28,6 @@ type read struct {
 	againAt int64 // everybody was asked and it is not enough yet; 0 when not so
 	tries   int
 	ended   bool
-	awaited bool // did not end at once
 
 	hash   [16]byte // of this node's own rows, when they were large at first
 	hashed []Found  // those rows; nil when there are none
@@ -89,15 +88,15 @@ func (s *Shard) query(r Request) {
 		at = &read{}
 	}
 	*at = read{q: *r.Query, maxStale: r.MaxStale, session: r.Session, deadline: r.Deadline, request: r.ID}
-	if s.read(at, need); at.ended && !at.awaited {
+	if s.read(at, need) {
 		*at = read{}
 		s.spare = at // nobody else has heard of it
 	}
 }
 
 // read asks replicas until need ready owners have answered, and what they say
-// together is as fresh as was asked for.
-func (s *Shard) read(r *read, need int) {
+// together is as fresh as was asked for. It tells whether the read ended at once.
+func (s *Shard) read(r *read, need int) bool {
 	r.part = s.ring.Partition(r.q.Key.Bucket, r.q.Key.Name)
 	r.count = quorum.NewRead[ring.NodeID](need, nil)
 	s.Stats.ReadsMerged++
@@ -106,11 +105,13 @@ func (s *Shard) read(r *read, need int) {
 	if s.owns(r.part) {
 		s.askReplica(r, s.cfg.Self)
 	}
-	if s.readOn(r); !r.ended {
-		r.awaited = true
-		s.hedgeLater(r)
-		s.await(r)
+	s.readOn(r)
+	if r.ended {
+		return true
 	}
+	s.hedgeLater(r)
+	s.await(r)
+	return false
 }
 
 // readOn goes on with a read after its count changed: it is over, or the next
