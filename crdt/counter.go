@@ -201,19 +201,13 @@ func (z Reset) settled() Reset {
 	return slices.CompactFunc(z, func(a, b Component) bool { return a.Actor == b.Actor })
 }
 
-func (z Reset) find(a dvv.Actor) (at int, met bool) {
-	if n := len(z); n == 0 || z[n-1].Actor < a { // rows are in this order
-		return n, false
-	}
-	return slices.BinarySearchFunc(z, a, func(c Component, a dvv.Actor) int { return cmp.Compare(c.Actor, a) })
-}
-
 // of returns an actor's component, empty when there is none.
 func (z Reset) of(a dvv.Actor) Component {
-	if at, met := z.find(a); met {
-		return z[at]
+	at, met := slices.BinarySearchFunc(z, a, func(c Component, a dvv.Actor) int { return cmp.Compare(c.Actor, a) })
+	if !met {
+		return Component{}
 	}
-	return Component{}
+	return z[at]
 }
 
 func (c Component) compare(d Component) int {
