@@ -109,11 +109,7 @@ func (p *problem) in(what string, i, n int, name string) *problem {
 
 // clipped quotes as much of a name as it takes to know it again.
 func clipped(name string) string {
-	const most = 32
-	if len(name) > most {
-		name = strings.ToValidUTF8(name[:most], "") + "…"
-	}
-	return strconv.Quote(name)
+	return strconv.Quote(shown(name, 32))
 }
 
 // failure says what the engine's word means to a client.
