@@ -63,6 +63,5 @@ func (a *answered) hold(s *stream) bool {
 			return true
 		}
 	}
-	s.until = 0
 	return false
 }
