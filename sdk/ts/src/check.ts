@@ -13,7 +13,8 @@ export interface Rule {
 const between = (value: unknown, most: number) => typeof value === "number" && value >= 0 && value <= most;
 /** Copies, and what else is counted by 32 bits. */
 const copies: Rule = { holds: (v) => between(v, 2 ** 32 - 1) && Number.isInteger(v), says: "a whole number from 0 to 4,294,967,295" };
-const milliseconds: Rule = { holds: (v) => between(v, Number.MAX_SAFE_INTEGER), says: "a number of milliseconds, 0 at least" };
+export const milliseconds: Rule = { holds: (v) => between(v, Number.MAX_SAFE_INTEGER), says: "a number of milliseconds, 0 at least" };
+export const abortSignal: Rule = { holds: (v) => typeof (v as AbortSignal | null)?.addEventListener === "function", says: "an AbortSignal" };
 export const ofType = (type: string): Rule => ({ holds: (v) => typeof v === type, says: `a ${type}` });
 
 const rules: Record<keyof CallOptions, Rule> = {
@@ -22,7 +23,7 @@ const rules: Record<keyof CallOptions, Rule> = {
   fast: ofType("boolean"),
   maxStalenessMs: milliseconds,
   session: { holds: (v) => v === null || v instanceof Session, says: "a Session or null" },
-  signal: { holds: (v) => typeof (v as AbortSignal | null)?.addEventListener === "function", says: "an AbortSignal" },
+  signal: abortSignal,
   timeoutMs: milliseconds,
   operationId: ofType("string"),
   expiresAt: { holds: isTime, says: "a valid Date" },

@@ -1,21 +1,21 @@
-import { flawOf, given, ofType, type Rule } from "./check.js";
+import { abortSignal, flawOf, given, milliseconds, ofType, type Rule } from "./check.js";
 import type { ConnectOptions, Platform } from "./client.js";
 import { CartwheelError } from "./errors.js";
 
 /** The longest a timer can wait, in milliseconds. */
 const longest = 2 ** 31 - 1;
 
-const number = (least: number, most: number, says: string): Rule => ({ holds: (v) => typeof v === "number" && v >= least && v <= most, says });
-const milliseconds = number(0, Number.MAX_SAFE_INTEGER, "a number of milliseconds, 0 at least");
-
 const rules: Record<Exclude<keyof ConnectOptions, "api">, Rule> = {
   timeoutMs: milliseconds,
-  attemptTimeoutMs: number(Number.MIN_VALUE, longest, "a number of milliseconds above 0, 2,147,483,647 at most"),
+  attemptTimeoutMs: {
+    holds: (v) => milliseconds.holds(v) && (v as number) > 0 && (v as number) <= longest,
+    says: "a number of milliseconds above 0, 2,147,483,647 at most",
+  },
   attempts: { holds: (v) => Number.isSafeInteger(v) && (v as number) >= 0, says: "a whole number, 0 at least" },
   cooldownMs: milliseconds,
   rotate: ofType("boolean"),
   sessions: ofType("boolean"),
-  signal: { holds: (v) => typeof (v as AbortSignal | null)?.addEventListener === "function", says: "an AbortSignal" },
+  signal: abortSignal,
   onAttempt: ofType("function"),
   transport: ofType("function"),
 };
