@@ -32,7 +32,8 @@
 //	promote.go    rule 5: joining what was staged, in one commit or in pieces behind a mark
 //	cut.go        the source of snapshots; installing*.go: who pulls them, page by page
 //	mutation.go   what each type's write kills and puts
-//	query.go      rule 6: answers of replicas and their merge
+//	query.go      what a read asks of a replica, and its answer
+//	merged.go     rule 6: what several answers come to
 //	shard.go      the value that a driver feeds
 //	commit.go     group commit: jobs, transactions, what waits for durability
 //	write.go      coordinating a write; exactly-once by operation id
